@@ -1,0 +1,1 @@
+"""The two command lines, `mg` and `wan22`: terminal, files, progress. No tensor math lives here."""

@@ -1,0 +1,1 @@
+"""What is applied to a finished model from outside: compile, graphs, offload, quantize, parallel."""

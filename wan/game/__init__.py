@@ -1,0 +1,1 @@
+"""Matrix-Game: modes and actions, conditions, rollout."""

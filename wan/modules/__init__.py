@@ -1,0 +1,1 @@
+"""The nn.Modules: plain, eager, short; the oracle of every faster path."""
