@@ -1,0 +1,97 @@
+"""The one attention seam: attend(q, k, v) on (B, L, H, D), and which implementation runs behind it.
+
+`auto` takes the fastest that works on this machine, decided once and logged with its reason. A backend that was asked
+for by name and does not work is an error: a silent substitute would change timings and, by rounding, results.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+log = logging.getLogger(__name__)
+
+BACKENDS = ("auto", "cudnn", "flash", "sdpa")
+
+
+def _sdpa(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)).transpose(1, 2)
+
+
+def _cudnn(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    with sdpa_kernel(SDPBackend.CUDNN_ATTENTION):
+        return _sdpa(q, k, v)
+
+
+def _flash(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    out = _flash_function()(q, k, v)
+    return out[0] if isinstance(out, tuple) else out  # flash-attn 3 may return the log-sum-exp as well
+
+
+@cache
+def _flash_function() -> Callable[..., Any]:
+    for module in ("flash_attn_interface", "flash_attn"):  # 3 before 2
+        try:
+            return importlib.import_module(module).flash_attn_func
+        except ImportError:
+            continue
+    raise ValueError("attention backend 'flash' is not installed; pip install flash-attn, or use --attention auto")
+
+
+_RUN: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {"sdpa": _sdpa, "cudnn": _cudnn, "flash": _flash}
+_chosen: dict[str, str] = {}  # device type -> backend
+
+
+def _why_not(backend: str, device: torch.device) -> str | None:
+    """None if the backend computes a small attention on this device correctly, else the reason it does not."""
+    if backend != "sdpa" and device.type != "cuda":
+        return f"needs a CUDA GPU, this is {device.type}"
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    q = torch.randn(1, 32, 2, 64, device=device, dtype=dtype)
+    try:
+        error = (_RUN[backend](q, q, q) - _sdpa(q, q, q)).abs().max().item()
+    except (RuntimeError, ValueError, ImportError) as problem:
+        return (str(problem).strip() or type(problem).__name__).splitlines()[0]
+    return None if error < 0.05 else f"wrong result on a small tensor (off by {error:.2g})"  # bf16 rounding is 0.01
+
+
+def available_backends(device: str | torch.device | None = None) -> dict[str, str]:
+    """backend -> "ok" or the reason it does not work; each one is tried on a small tensor."""
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return {name: _why_not(name, where) or "ok" for name in ("cudnn", "flash", "sdpa")}
+
+
+def use_backend(name: str, device: str | torch.device) -> str:
+    """Fix the backend for a device type and return what was chosen; `auto` prefers cudnn, then flash, then sdpa."""
+    if name not in BACKENDS:
+        raise ValueError(f"attention backend {name!r} is unknown; choose one of {', '.join(BACKENDS)}")
+    where = torch.device(device)
+    reasons: dict[str, str] = {}
+    for candidate in ("cudnn", "flash", "sdpa") if name == "auto" else (name,):
+        why = _why_not(candidate, where)
+        if why is None:
+            passed = "; ".join(f"{k}: {v}" for k, v in reasons.items())
+            log.info("attention on %s: %s (%s)", where.type, candidate, passed or ("first choice" if name == "auto" else "asked for"))  # fmt: skip
+            _chosen[where.type] = candidate
+            return candidate
+        reasons[candidate] = why
+    raise ValueError(f"attention backend {name!r} does not work here ({reasons[name]}); use --attention auto")
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """(B, Lq, H, D) x (B, Lk, H, D) -> (B, Lq, H, D); mask (Lq, Lk) is True where attention is allowed."""
+    if mask is not None:
+        q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2)
+    backend = _chosen.get(q.device.type) or use_backend("auto", q.device)
+    if backend != "sdpa" and q.dtype == torch.float32:  # the fused kernels are half precision only
+        backend = "sdpa"
+    return _RUN[backend](q, k, v)
