@@ -75,4 +75,4 @@ def x0_from_flow(flow: Tensor, x: Tensor, sigma: float) -> Tensor:
 
 def renoise(x0: Tensor, noise: Tensor, sigma: float) -> Tensor:
     """Put clean latents back at a noise level: how a distilled model goes from one of its steps to the next."""
-    return (1 - sigma) * x0 + sigma * noise
+    return ((1 - sigma) * x0.float() + sigma * noise.float()).to(noise.dtype)
