@@ -1,0 +1,235 @@
+"""CausalWanModel: the Matrix-Game 2.0 world model. The reference, plain and eager, oracle of every faster path.
+
+It sees one block of latent frames at a time with the past in caches, or, without a cache, any number of blocks under a
+block-causal mask of the same window: the two are equal. Everything runs in the dtype of the weights, norms and rope in
+float32 inside. Nothing here knows a resolution: tokens a frame come from the latents.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import torch
+from torch import Tensor, nn
+
+from wan.config import UNIVERSAL, CausalConfig, from_dict
+from wan.modules.action import ActionModule
+from wan.modules.cache import RolloutCache, window_frames
+from wan.modules.layers import CrossAttention, Head, ImageProjection, LayerCache, LayerNorm, SelfAttention
+from wan.modules.layers import feed_forward, gated, modulate, patchify, sinusoid, unpatchify
+from wan.modules.official_cache import OfficialCaches
+from wan.modules.rope import Rope, axis_dims, rope_table
+
+
+class BlockCaches(Protocol):
+    """What the layers ask of a cache: ours (RolloutCache) or the official dicts behind their adapter."""
+
+    def layer(self, kind: str, index: int) -> LayerCache: ...
+    def cross_kv(self, index: int, compute: Any) -> tuple[Tensor, Tensor]: ...
+
+
+@dataclass(frozen=True)
+class BlockInputs:
+    """Everything the layers need beside the tokens; made once a forward."""
+
+    frames: int
+    time: Tensor  # (B, F, C)
+    modulation: Tensor  # (B, F, 6, C)
+    context: Tensor  # (B, L, C)
+    rope: Rope
+    action_rope: Rope | None
+    mouse: Tensor | None
+    keyboard: Tensor | None
+    token_mask: Tensor | None = None
+    frame_mask: Tensor | None = None
+    cache: BlockCaches | None = None
+
+
+class CausalBlock(nn.Module):
+    def __init__(self, config: CausalConfig, index: int):
+        super().__init__()
+        dim, heads, eps = config.dim, config.num_heads, config.eps
+        self.index = index
+        self.norm1 = LayerNorm(dim, eps=eps, elementwise_affine=False)
+        self.self_attn = SelfAttention(dim, heads, eps, config.qk_norm)
+        self.norm3 = LayerNorm(dim, eps=eps) if config.cross_attn_norm else nn.Identity()
+        self.cross_attn = CrossAttention(dim, heads, eps, config.qk_norm)
+        self.norm2 = LayerNorm(dim, eps=eps, elementwise_affine=False)
+        self.ffn = feed_forward(dim, config.ffn_dim)
+        self.modulation = nn.Parameter(torch.randn(1, 6, dim) / dim**0.5)
+        action = config.action_config
+        self.action_index = action.blocks.index(index) if action and index in action.blocks else None
+        self.action_model = ActionModule(action) if action and self.action_index is not None else None
+
+    def forward(self, x: Tensor, given: BlockInputs) -> Tensor:
+        e = (self.modulation[:, None] + given.modulation).unbind(2)  # six of (B, F, C)
+        e = [m[:, :, None] for m in e]  # (B, F, 1, C)
+        x = gated(x, self.attend_self(modulate(self.norm1(x), e[0], e[1]), given), e[2])
+        x = x + self.cross_attn(self.norm3(x), self.cross_kv(given))
+        if self.action_model is not None:
+            x = self.act(x, given)
+        return gated(x, self.ffn(modulate(self.norm2(x), e[3], e[4])), e[5])
+
+    def attend_self(self, x: Tensor, given: BlockInputs) -> Tensor:
+        cache = given.cache.layer("self_attn", self.index) if given.cache else None
+        return self.self_attn(x, given.rope, given.token_mask, cache)
+
+    def cross_kv(self, given: BlockInputs) -> tuple[Tensor, Tensor]:
+        def compute() -> tuple[Tensor, Tensor]:
+            return self.cross_attn.keys_values(given.context)
+
+        return given.cache.cross_kv(self.index, compute) if given.cache else compute()
+
+    def act(self, x: Tensor, given: BlockInputs) -> Tensor:
+        assert self.action_model is not None and self.action_index is not None and given.action_rope is not None
+        mouse = keyboard = None
+        if given.cache and given.mouse is not None:
+            mouse = given.cache.layer("mouse", self.action_index)
+        if given.cache and given.keyboard is not None:
+            keyboard = given.cache.layer("keyboard", self.action_index)
+        return self.action_model(
+            x, given.frames, given.action_rope, given.mouse, given.keyboard, given.frame_mask, mouse, keyboard
+        )
+
+
+class CausalWanModel(nn.Module):
+    def __init__(self, config: CausalConfig = UNIVERSAL):
+        super().__init__()
+        self.config = config
+        self.num_frame_per_block = 3
+        dim = config.dim
+        self.patch_embedding = nn.Conv3d(config.in_dim, dim, config.patch_size, config.patch_size)
+        self.time_embedding = nn.Sequential(nn.Linear(config.freq_dim, dim), nn.SiLU(), nn.Linear(dim, dim))
+        self.time_projection = nn.Sequential(nn.SiLU(), nn.Linear(dim, dim * 6))
+        self.blocks = nn.ModuleList(CausalBlock(config, i) for i in range(config.num_layers))
+        self.head = Head(dim, config.out_dim, config.patch_size, config.eps)
+        self.img_emb = ImageProjection(config.visual_dim, dim)
+
+    @classmethod
+    def from_config(cls, config: str | Path | dict[str, Any] | CausalConfig) -> Self:
+        """From a folder with config.json, the file itself, its contents, or a CausalConfig; weights are random."""
+        if isinstance(config, CausalConfig):
+            return cls(config)
+        if not isinstance(config, dict):
+            path = Path(config)
+            config = json.loads((path / "config.json" if path.is_dir() else path).read_text())
+        return cls(from_dict(CausalConfig, config))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.patch_embedding.weight.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.patch_embedding.weight.device
+
+    def tokens_per_frame(self, height: int, width: int) -> int:
+        _, rows, columns = self.config.patch_size
+        return (height // rows) * (width // columns)
+
+    def new_cache(self, batch: int, height: int, width: int, block: int | None = None) -> RolloutCache:
+        """Empty caches for latents of height x width, `block` latent frames at a time."""
+        tokens = self.tokens_per_frame(height, width)
+        return RolloutCache(self.config, batch, tokens, block or self.num_frame_per_block, self.device, self.dtype)
+
+    def embed(
+        self,
+        x: Tensor,
+        t: Tensor,
+        visual_context: Tensor,
+        actions: tuple[Tensor | None, Tensor | None],
+        cache: BlockCaches | None,
+        start_frame: int,
+    ) -> tuple[Tensor, BlockInputs, tuple[int, int, int]]:
+        tokens, grid = patchify(self.patch_embedding, x)
+        time = self.time_embedding(sinusoid(t, self.config.freq_dim).to(self.dtype))  # (B, F, C)
+        positions = range(start_frame, start_frame + grid[0])
+        frame_mask = self.frame_mask(grid[0], x.device) if cache is None else None
+        inputs = BlockInputs(
+            frames=grid[0],
+            time=time,
+            modulation=self.time_projection(time).unflatten(-1, (6, -1)),
+            context=self.img_emb(visual_context.to(self.dtype)),
+            rope=rope_table(positions, *grid[1:], axis_dims(self.config.dim // self.config.num_heads), device=x.device),
+            action_rope=self.action_rope(positions, x.device),
+            mouse=actions[0],
+            keyboard=actions[1],
+            frame_mask=frame_mask,
+            token_mask=frame_mask if frame_mask is None else _per_token(frame_mask, grid[1] * grid[2]),
+            cache=cache,
+        )
+        return tokens, inputs, grid
+
+    def frame_mask(self, frames: int, device: torch.device) -> Tensor | None:
+        """(F, F), True where a frame sees another: its own block and the window before the block's end."""
+        window, block = window_frames(self.config.local_attn_size), self.num_frame_per_block
+        if frames <= block <= window:
+            return None  # one block sees all of itself
+        frame = torch.arange(frames, device=device)
+        end = (frame // block + 1) * block  # where the block of each query ends
+        return (frame < end[:, None]) & (frame >= end[:, None] - window)
+
+    def action_rope(self, positions: range, device: torch.device) -> Rope | None:
+        action = self.config.action_config
+        return action and rope_table(positions, 1, 1, action.rope_dim_list, action.rope_theta, device)
+
+    def transform(self, tokens: Tensor, inputs: BlockInputs) -> Tensor:
+        for block in self.blocks:
+            tokens = block(tokens, inputs)
+        return tokens
+
+    def unembed(self, tokens: Tensor, inputs: BlockInputs, grid: tuple[int, int, int]) -> Tensor:
+        return unpatchify(self.head(tokens, inputs.time), grid, self.config.patch_size)
+
+    def forward(
+        self,
+        x: Tensor,
+        t: Tensor,
+        visual_context: Tensor,
+        cond_concat: Tensor,
+        mouse_cond: Tensor | None = None,
+        keyboard_cond: Tensor | None = None,
+        cache: RolloutCache | None = None,
+        start_frame: int = 0,
+        *,
+        kv_cache: list[dict[str, Any]] | None = None,
+        kv_cache_mouse: list[dict[str, Any]] | None = None,
+        kv_cache_keyboard: list[dict[str, Any]] | None = None,
+        crossattn_cache: list[dict[str, Any]] | None = None,
+        current_start: int = 0,
+        cache_start: int | None = None,
+    ) -> Tensor:
+        """Flow (B, 16, F, H, W) of x (B, 16, F, H, W) at t (B, F).
+
+        With `cache`, x is the block whose first latent frame is `start_frame`; without, it is a whole sequence from
+        frame 0. mouse_cond (B, T, 2) and keyboard_cond (B, T, keys) end with the last frame of x, one action a video
+        frame, and reach back to frame 0 or at least over `tail_frames`; what is older has no effect. The keyword-only
+        arguments are the official ones, for code written against the official class (`cache_start` is unused there too).
+        """
+        per_frame = self.tokens_per_frame(*x.shape[3:])
+        block_cache: BlockCaches | None = cache
+        if kv_cache is not None:
+            start_frame = current_start // per_frame
+            block_cache = self._official(
+                start_frame, x.shape[2], per_frame, kv_cache, kv_cache_mouse, kv_cache_keyboard, crossattn_cache
+            )
+        elif cache is not None:
+            cache.open_block(start_frame)
+        elif start_frame:
+            raise ValueError(
+                f"start_frame {start_frame} needs a cache: without one, x is the whole sequence from frame 0"
+            )
+        x = torch.cat([x, cond_concat.to(x.dtype)], dim=1)
+        tokens, inputs, grid = self.embed(x, t, visual_context, (mouse_cond, keyboard_cond), block_cache, start_frame)
+        return self.unembed(self.transform(tokens, inputs), inputs, grid)
+
+    def _official(self, start: int, frames: int, tokens: int, *dicts: list[dict[str, Any]] | None) -> OfficialCaches:
+        blocks = self.config.action_config.blocks if self.config.action_config else ()
+        return OfficialCaches(start, frames, tokens, window_frames(self.config.local_attn_size), blocks, *dicts)
+
+
+def _per_token(frame_mask: Tensor, tokens: int) -> Tensor:
+    return frame_mask.repeat_interleave(tokens, 0).repeat_interleave(tokens, 1)
