@@ -49,6 +49,9 @@ def _solver_schedule(sigmas: np.ndarray) -> Schedule:
     return Schedule(tuple(map(float, timesteps)), tuple(map(float, sigmas.astype(np.float32))) + (0.0,))
 
 
+SCHEDULES = {"unipc": unipc, "dpm++": dpmpp}
+
+
 def few_step(denoising_steps: list[int] | tuple[int, ...], shift: float, warp: bool = True) -> Schedule:
     """The list a distilled model was trained on, such as (1000, 666, 333); `warp` reads it before the shift.
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from wan import schedule
+from wan.schedule import x0_from_flow
 
 ORDER = 2  # of both solvers in the official pipelines
 
@@ -116,8 +116,6 @@ def _log_snr(sigma: float) -> float:
 class DPMpp:
     """DPM-Solver++ (2M, midpoint); its last step is first order because it ends at sigma 0."""
 
-    schedule = staticmethod(schedule.dpmpp)
-
     def __init__(self, sigmas: Sequence[float]):
         self.sigmas = tuple(sigmas)
 
@@ -126,7 +124,7 @@ class DPMpp:
         return self._predict(index, self._x0(index, flow, sample), sample, history)
 
     def _x0(self, index: int, flow: Tensor, sample: Tensor) -> Tensor:
-        return schedule.x0_from_flow(flow.to(sample.dtype), sample, self.sigmas[index])
+        return x0_from_flow(flow.to(sample.dtype), sample, self.sigmas[index])
 
     def _predict(self, index: int, x0: Tensor, sample: Tensor, history: History) -> Tensor:
         history.push(x0, sample)
@@ -137,8 +135,6 @@ class DPMpp:
 class UniPC(DPMpp):
     """UniPC (order 2, B2(h), x0 prediction): corrects where the last step ended before it makes the next one."""
 
-    schedule = staticmethod(schedule.unipc)
-
     def step(self, index: int, flow: Tensor, sample: Tensor, history: History) -> Tensor:
         x0 = self._x0(index, flow, sample)
         if history.last_sample is not None:
@@ -147,4 +143,5 @@ class UniPC(DPMpp):
         return self._predict(index, x0, sample, history)
 
 
+# by the names of wan.schedule.SCHEDULES
 SOLVERS: dict[str, type[DPMpp]] = {"unipc": UniPC, "dpm++": DPMpp}
