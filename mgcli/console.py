@@ -1,0 +1,125 @@
+"""The one output sink. Results go to stdout, everything said on the way to stderr, so that a pipe gets results only.
+
+Three manners: human (rich tables, a progress bar at a terminal), --json (one JSON object on stdout, nothing else
+there) and --quiet (the result alone). Library logs arrive here too: warnings always, notes unless --quiet.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from typing import Any
+
+import rich.console
+from rich.console import RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+
+OUR_PACKAGES = ("mgcli", "wan", "wan22", "wanmini")
+SECONDS_BETWEEN_LINES = 5.0  # of progress, where there is no terminal to redraw
+
+
+class Console:
+    def __init__(self) -> None:
+        self.json = False
+        self.quiet = False
+        self._out = rich.console.Console(markup=False, highlight=False, soft_wrap=True)
+        self._err = rich.console.Console(markup=False, highlight=False, soft_wrap=True, stderr=True)
+
+    def configure(self, *, json: bool, quiet: bool) -> None:
+        self.json, self.quiet = json, quiet
+        for package in OUR_PACKAGES:
+            logger = logging.getLogger(package)
+            logger.handlers = [_LogToConsole(self)]
+            logger.setLevel(logging.WARNING if quiet else logging.INFO)
+            logger.propagate = False
+
+    def say(self, text: str) -> None:
+        """A note on the way: what was chosen and why, what happens next."""
+        if not self.quiet:
+            self._err.print(text)
+
+    def warn(self, text: str) -> None:
+        self._err.print(f"warning: {text}")
+
+    def error(self, text: str) -> None:
+        if self.json:
+            self._print_json({"error": text})
+        self._err.print(f"error: {text}")
+
+    def result(self, data: dict[str, Any], human: RenderableType) -> None:
+        """The outcome of a command, once, at its end: `data` for programs, `human` (text, a table) for people."""
+        if self.json:
+            self._print_json(data)
+        else:
+            self._out.print(human)
+
+    def progress(self, what: str, total: int | None = None) -> Progress:
+        return Progress(self._err, what, total, quiet=self.quiet)
+
+    def _print_json(self, data: dict[str, Any]) -> None:
+        print(json.dumps(data, ensure_ascii=False, default=str), file=sys.stdout, flush=True)
+
+
+class Progress:
+    """n of N, rate, time left and a free text, as a bar at a terminal and as a line now and then in a log.
+
+    `with console.progress("block", 50) as bar: for block in rollout(...): bar.advance(status="9.1 GiB")`
+    """
+
+    def __init__(self, terminal: rich.console.Console, what: str, total: int | None, quiet: bool) -> None:
+        self._terminal, self._what, self._total, self._quiet = terminal, what, total, quiet
+        self._done, self._start, self._last_line = 0, time.monotonic(), time.monotonic()
+        self._bar = RichProgress(*_columns(total), console=terminal, disable=quiet or not terminal.is_terminal)
+        self._task = self._bar.add_task(what, total=total, status="", rate="")
+
+    def __enter__(self) -> Progress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.stop()
+
+    def advance(self, n: int = 1, status: str = "") -> None:
+        self._done += n
+        self._bar.update(self._task, advance=n, status=status, rate=f"{self._rate():.2f}/s")
+        now, at_end = time.monotonic(), self._done == self._total
+        if self._bar.disable and not self._quiet and (at_end or now - self._last_line >= SECONDS_BETWEEN_LINES):
+            self._terminal.print(self._line(status))
+            self._last_line = now
+
+    def _rate(self) -> float:
+        return self._done / max(time.monotonic() - self._start, 1e-9)
+
+    def _line(self, status: str) -> str:
+        parts = [f"{self._what} {self._done}" + (f" of {self._total}" if self._total else ""), f"{self._rate():.2f}/s"]
+        if self._total and self._done < self._total:
+            parts.append(f"{(self._total - self._done) / self._rate():.0f} s left")
+        return ", ".join([*parts, status] if status else parts)
+
+
+def _columns(total: int | None) -> list[Any]:
+    counted = [BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()] if total else [TextColumn("{task.completed}")]
+    return [
+        TextColumn("{task.description}"),
+        *counted,
+        TextColumn("{task.fields[rate]}"),
+        TextColumn("{task.fields[status]}"),
+    ]
+
+
+class _LogToConsole(logging.Handler):
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno >= logging.WARNING:
+            self._console.warn(record.getMessage())
+        else:
+            self._console.say(record.getMessage())
+
+
+console = Console()

@@ -1,0 +1,14 @@
+"""`wan22`: video from text or an image. A command is a file in mgcli/commands; adding one is adding its name here."""
+
+import sys
+
+from mgcli.command_line import command_line
+from mgcli.errors import run
+
+COMMANDS: tuple[str, ...] = ()
+
+app = command_line("wan22", "Wan2.2 A14B: video from text or from an image, with two experts.", COMMANDS)
+
+
+def main() -> None:
+    sys.exit(run(app, sys.argv[1:]))
