@@ -29,7 +29,7 @@ def test_few_step_without_warp_takes_the_nearest_sigma_of_the_table():
     assert got.timesteps == (1000, 757, 522)
     for t, sigma in zip(got.timesteps, got.sigmas, strict=True):
         nearest = table[np.abs(table * 1000 - t).argmin()]
-        assert sigma == pytest.approx(nearest, rel=1e-12)  # the same formula in another order
+        assert sigma == pytest.approx(nearest, rel=2e-7)  # the table is float32, as official
 
 
 def test_few_step_refuses_a_step_outside_the_table():
