@@ -1,0 +1,182 @@
+"""Action scripts as people write them: text, or a JSON or CSV file with an entry per frame or per stretch of frames.
+
+    text   W*24 WA*12 L*12 WL*24      # keys*frames, blanks and line breaks between, `#` starts a comment
+           W(0.02,-0.05)*12           # a camera turn in numbers, (pitch,yaw) per frame
+    JSON   ["W", "WL*12", {"keys": "W", "mouse": [0, -0.05], "frames": 12}], or {"mode": .., "actions": list or text}
+    CSV    keys,pitch,yaw,frames      # a header; all but keys may be left out
+
+A mistake is a ValueError that names its line and column (in a CSV, the column's name). No torch in this file.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from wan.game.actions import Action, ActionScript, Turn, action
+from wan.game.modes import MODES, Mode
+
+FILES = (".txt", ".json", ".csv")
+_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_TOKEN = re.compile(
+    rf"(?P<keys>[A-Za-z]*)(?:\((?P<pitch>{_NUMBER}),(?P<yaw>{_NUMBER})\))?(?:\*(?P<frames>\d+))?(?![^\s#])"
+)
+Segment = tuple[Action, int]
+
+
+def load_script(given: str, mode: Mode) -> ActionScript:
+    """What a user gave: the script itself, or the name of a file that holds one."""
+    path = Path(given)
+    if path.suffix.lower() not in FILES:
+        return parse_text(given, mode)
+    if not path.is_file():
+        raise ValueError(f"no action file {path}: give a .txt, .json or .csv file, or the script itself")
+    content = path.read_text(encoding="utf-8-sig", errors="replace")
+    return {".txt": parse_text, ".json": parse_json, ".csv": parse_csv}[path.suffix.lower()](content, mode, path.name)
+
+
+def parse_text(content: str, mode: Mode, source: str = "actions") -> ActionScript:
+    return _script(mode, _text_segments(content, mode, source), source)
+
+
+def _text_segments(content: str, mode: Mode, source: str) -> Iterator[Segment]:
+    for number, line in enumerate(content.splitlines(), 1):
+        for found in re.finditer(r"\S+", line.split("#")[0]):
+            with _Place(source, number, found.start() + 1):
+                yield _token(found.group(), mode)
+
+
+def _token(token: str, mode: Mode) -> Segment:
+    """`WL*24`, `W(0.02,-0.05)*12`, `W`."""
+    match = _TOKEN.fullmatch(token)
+    if not match or not (match["keys"] or match["pitch"]):
+        raise ValueError(f"cannot read '{token}': write keys*frames, such as W*24, WL*12 or W(0.02,-0.05)*12")
+    mouse = (float(match["pitch"]), float(match["yaw"])) if match["pitch"] else None
+    return action(mode, match["keys"], mouse), _frames(int(match["frames"] or 1))
+
+
+def _frames(frames: Any) -> int:
+    if isinstance(frames, bool) or not isinstance(frames, int) or frames < 1:
+        raise ValueError(f"{frames!r} frames: hold an action for a whole number of frames, 1 or more")
+    return frames
+
+
+def parse_json(content: str, mode: Mode, source: str = "actions.json") -> ActionScript:
+    try:
+        whole = json.loads(content)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{source}, line {error.lineno}, column {error.colno}: not JSON ({error.msg})") from None
+    if isinstance(whole, dict):
+        _same_mode(whole.get("mode", mode.name), mode, source)
+        whole = whole.get("actions")
+    if isinstance(whole, str):
+        return parse_text(whole, mode, source)
+    if not isinstance(whole, list):
+        raise ValueError(f'{source}: give a list of actions, or an object whose "actions" is a list or a text')
+    return _script(mode, _json_segments(content, mode, source), source)
+
+
+def _json_segments(content: str, mode: Mode, source: str) -> Iterator[Segment]:
+    for at, entry in _json_entries(content):
+        line = content.count("\n", 0, at) + 1
+        with _Place(source, line, at - content.rfind("\n", 0, at)):
+            yield _json_entry(entry, mode)
+
+
+def _json_entries(content: str) -> Iterator[tuple[int, Any]]:
+    """Each entry of the list of actions with its offset, which json.loads does not tell."""
+    head = re.match(r'\s*\{.*?"actions"\s*:\s*\[', content, re.DOTALL) or re.match(r"\s*\[", content)
+    assert head, "parse_json saw a list"
+    decoder, at = json.JSONDecoder(), head.end()
+    while content[at := _skip(content, at)] != "]":
+        entry, end = decoder.raw_decode(content, at)
+        yield at, entry
+        at = end
+
+
+def _skip(content: str, at: int) -> int:
+    while content[at] in " \t\r\n,":
+        at += 1
+    return at
+
+
+def _json_entry(entry: Any, mode: Mode) -> Segment:
+    if isinstance(entry, str):
+        return _token(entry, mode)
+    if not isinstance(entry, dict):
+        raise ValueError(
+            f'{entry!r} is not an action: write "WL*12" or {{"keys": "W", "mouse": [0, 0.1], "frames": 12}}'
+        )
+    if unknown := set(entry) - {"keys", "mouse", "frames"}:
+        raise ValueError(f'unknown "{sorted(unknown)[0]}": an action has keys, mouse and frames')
+    if not isinstance(keys := entry.get("keys", ""), str):
+        raise ValueError(f'keys {keys!r}: give letters, such as "WL"')
+    return action(mode, keys, _mouse(entry.get("mouse"))), _frames(entry.get("frames", 1))
+
+
+def _mouse(given: Any) -> Turn | None:
+    if given is None:
+        return None
+    if not isinstance(given, list) or len(given) != 2 or not all(isinstance(v, int | float) for v in given):
+        raise ValueError(f"mouse {given!r}: give [pitch, yaw], such as [0, 0.1]")
+    return float(given[0]), float(given[1])
+
+
+def parse_csv(content: str, mode: Mode, source: str = "actions.csv") -> ActionScript:
+    lines = content.splitlines()
+    header = [name.strip().lower() for name in lines[0].split(",")] if lines else []
+    if "keys" not in header or set(header) - {"keys", "pitch", "yaw", "frames"}:
+        raise ValueError(f"{source}, line 1, column 1: the header must be keys, and any of pitch, yaw, frames")
+    return _script(mode, _csv_segments(lines, header, mode, source), source)
+
+
+def _csv_segments(lines: list[str], header: list[str], mode: Mode, source: str) -> Iterator[Segment]:
+    for number, line in enumerate(lines[1:], 2):
+        if not line.strip():
+            continue
+        cells = [cell.strip() for cell in line.split(",")]
+        with _Place(source, number, "keys"):
+            if len(cells) != len(header):
+                raise ValueError(f"{len(cells)} values where the header has {len(header)}")
+        row = dict(zip(header, cells))
+        number_of = {n: _cell(row[n], source, number, n) for n in ("pitch", "yaw", "frames") if row.get(n)}
+        mouse = number_of.get("pitch", 0.0), number_of.get("yaw", 0.0)
+        with _Place(source, number, "keys"):
+            yield action(mode, row["keys"], mouse if any(mouse) else None), _frames(number_of.get("frames", 1))
+
+
+def _cell(cell: str, source: str, line: int, name: str) -> float | int:
+    with _Place(source, line, name):
+        if not re.fullmatch(_NUMBER, cell):
+            raise ValueError(f"'{cell}' is not a number")
+    return int(cell) if cell.isdigit() else float(cell)
+
+
+def _script(mode: Mode, segments: Iterator[Segment], source: str) -> ActionScript:
+    found = tuple(segments)
+    if not found:
+        raise ValueError(f"{source}: no action in it: write keys*frames, such as W*24 WL*12")
+    return ActionScript(mode, found)
+
+
+def _same_mode(named: Any, mode: Mode, source: str) -> None:
+    if named != mode.name:
+        known = f"its mode is one of {', '.join(MODES)}" if named not in MODES else f"this model plays {mode.name}"
+        raise ValueError(f"{source} is a script for mode {named}: {known}")
+
+
+class _Place:
+    """Says where in the script a mistake was made."""
+
+    def __init__(self, source: str, line: int, column: int | str):
+        self.where = f"{source}, line {line}, column {column}"
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, ValueError):
+            raise ValueError(f"{self.where}: {error}") from None
