@@ -56,6 +56,30 @@ class StreamState:
         self.tails = dict(tensors)
 
 
+class Causal:
+    """Marks the modules whose forward also takes the clip's state."""
+
+
+class Remembering(Causal):
+    """Marks the layers that keep frames of their own in the state, under `name`."""
+
+    name: str = ""
+
+
+def name_layers(model: nn.Module) -> list[str]:
+    """Give every remembering layer its path in the model as its name in the state; returns the names."""
+    layers = [(name, m) for name, m in model.named_modules() if isinstance(m, Remembering)]
+    for name, layer in layers:
+        layer.name = name
+    return [name for name, _ in layers]
+
+
+def run(layers: Iterable[nn.Module], x: Tensor, state: StreamState) -> Tensor:
+    for layer in layers:
+        x = layer(x, state) if isinstance(layer, Causal) else layer(x)
+    return x
+
+
 class StreamedDecoder(ABC, nn.Module):
     """Decoding a whole clip in terms of `new_state` and `decode_chunk`.
 

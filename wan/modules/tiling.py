@@ -7,7 +7,8 @@ Positions are in latent pixels, the blended tiles may be any whole number of tim
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from types import EllipsisType
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from torch import Tensor
 class Grid:
     """The tiles that cover a frame of `size`, neighbours sharing at least `overlap`."""
 
-    def __init__(self, size: tuple[int, int], tile: tuple[int, int], overlap: int):
+    def __init__(self, size: Sequence[int], tile: tuple[int, int], overlap: int):
         if not 0 <= overlap < min(tile):
             raise ValueError(f"tile overlap {overlap} does not fit tiles of {tile[0]}x{tile[1]}: make it smaller")
         self.size = size
@@ -26,7 +27,7 @@ class Grid:
     def __len__(self) -> int:
         return len(self.spans)
 
-    def where(self, index: int, scale: int = 1) -> tuple[object, ...]:
+    def where(self, index: int, scale: int = 1) -> tuple[EllipsisType, slice, slice]:
         """The index expression of a tile in the last two dimensions, enlarged `scale` times."""
         (top, bottom), (left, right) = self.spans[index]
         return ..., slice(top * scale, bottom * scale), slice(left * scale, right * scale)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from wan.config import WAN21_VAE, VAEConfig
-from wan.modules.streaming import StreamedDecoder, StreamState
+from wan.modules.streaming import Remembering, StreamedDecoder, StreamState, name_layers, run
 from wan.modules.vae_layers import (
     AttentionBlock,
     CausalConv3d,
@@ -22,8 +22,6 @@ from wan.modules.vae_layers import (
     ResidualBlock,
     RMSNorm,
     Upsample,
-    name_convs,
-    run,
 )
 
 Layers = list[nn.Module]
@@ -38,16 +36,16 @@ class Encoder(nn.Module):
         self.conv1 = CausalConv3d(3, dims[0], (3, 3, 3))
         layers: Layers = []
         for i, (in_dim, out_dim) in enumerate(itertools.pairwise(dims)):
-            layers += _blocks(in_dim, out_dim, config.num_res_blocks, config, scale=0.5**i)
+            layers += _blocks(in_dim, out_dim, config.num_res_blocks, config.dropout)
             if i < len(config.dim_mult) - 1:
                 layers.append(Downsample(out_dim, config.temperal_downsample[i]))
         self.downsamples = nn.Sequential(*layers)
         self.middle = _middle(dims[-1], config)
         self.head = _head(dims[-1], 2 * config.z_dim)
-        self.conv_names = name_convs(self)
+        self.state_names = name_layers(self)
 
     def new_state(self) -> StreamState:
-        return StreamState(self.conv_names)
+        return StreamState(self.state_names)
 
     def stages(self) -> list[Layers]:
         """All layers in order, cut after every change of resolution."""
@@ -79,28 +77,23 @@ class Decoder(nn.Module):
         for i, (in_dim, out_dim) in enumerate(itertools.pairwise(dims)):
             # every upsampling has halved the channels
             in_dim = in_dim // 2 if i else in_dim
-            layers += _blocks(in_dim, out_dim, config.num_res_blocks + 1, config, scale=2.0 ** (i + 1 - last))
+            layers += _blocks(in_dim, out_dim, config.num_res_blocks + 1, config.dropout)
             if i < last:
                 layers.append(Upsample(out_dim, doubles_time[i]))
         self.upsamples = nn.Sequential(*layers)
         self.head = _head(dims[-1], 3)
-        self.conv_names = name_convs(self)
+        self.state_names = name_layers(self)
 
     def new_state(self) -> StreamState:
-        return StreamState(self.conv_names)
+        return StreamState(self.state_names)
 
     def forward(self, x: Tensor, state: StreamState) -> Tensor:
         return run([self.conv1, *self.middle, *self.upsamples, *self.head], x, state)
 
 
-def _blocks(in_dim: int, out_dim: int, count: int, config: VAEConfig, scale: float) -> Layers:
-    """Residual blocks of one resolution, each followed by attention where the config asks for it."""
-    layers: Layers = []
-    for i in range(count):
-        layers.append(ResidualBlock(out_dim if i else in_dim, out_dim, config.dropout))
-        if scale in config.attn_scales:
-            layers.append(AttentionBlock(out_dim))
-    return layers
+def _blocks(in_dim: int, out_dim: int, count: int, dropout: float) -> Layers:
+    """The residual blocks of one resolution. `attn_scales` is not used: no release has attention outside the middle."""
+    return [ResidualBlock(out_dim if i else in_dim, out_dim, dropout) for i in range(count)]
 
 
 def _middle(dim: int, config: VAEConfig) -> nn.Sequential:
@@ -218,7 +211,7 @@ class _SettlingStage:
 
     def __init__(self, layers: Layers):
         self.layers = layers
-        self.names = [m.name for layer in layers for m in layer.modules() if isinstance(m, CausalConv3d)]
+        self.names = [m.name for layer in layers for m in layer.modules() if isinstance(m, Remembering)]
         self.last: tuple[Tensor, list[Tensor], Tensor] | None = None
 
     def __call__(self, x: Tensor, state: StreamState) -> Tensor:

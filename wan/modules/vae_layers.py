@@ -7,23 +7,13 @@ video frames. Activations are [B, C, T, H, W]. Parameter names and shapes are th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wan.modules.streaming import StreamState
-
-
-class Causal:
-    """Marks the modules whose forward also takes the stream's state."""
-
-
-def run(layers: Iterable[nn.Module], x: Tensor, state: StreamState) -> Tensor:
-    for layer in layers:
-        x = layer(x, state) if isinstance(layer, Causal) else layer(x)
-    return x
+from wan.modules.streaming import Causal, Remembering, StreamState, run
 
 
 def per_frame(layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -32,24 +22,15 @@ def per_frame(layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return frames.unflatten(0, (x.shape[0], -1)).transpose(1, 2)
 
 
-class CausalConv3d(Causal, nn.Conv3d):
+class CausalConv3d(Remembering, nn.Conv3d):
     """A 3D convolution that never sees the future: what it needs of the past comes from the state."""
 
     def __init__(self, in_dim: int, out_dim: int, kernel: tuple[int, int, int], stride: int = 1):
         super().__init__(in_dim, out_dim, kernel, (stride, 1, 1), (0, kernel[1] // 2, kernel[2] // 2))
         self.past = kernel[0] - stride
-        self.name = ""  # its place in the state, given by name_convs
 
     def forward(self, x: Tensor, state: StreamState) -> Tensor:  # type: ignore[override]
         return super().forward(state.extend(self.name, x, self.past))
-
-
-def name_convs(model: nn.Module) -> list[str]:
-    """Tell every causal convolution its path in the model, under which the state keeps its past; returns them."""
-    convs = [(name, m) for name, m in model.named_modules() if isinstance(m, CausalConv3d)]
-    for name, conv in convs:
-        conv.name = name
-    return [name for name, _ in convs]
 
 
 class RMSNorm(nn.Module):
