@@ -26,7 +26,7 @@ class Schedule:
     sigmas: tuple[float, ...]
 
 
-def shifted(sigma: Any, shift: float) -> Any:
+def shifted(sigma: Any, shift: float | np.floating) -> Any:
     """Move a sigma (a number or an array) towards noise: where large videos need their steps."""
     return shift * sigma / (1 + (shift - 1) * sigma)
 

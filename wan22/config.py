@@ -1,0 +1,187 @@
+"""What a user asks for (Request) and what each released model needs (Task). No torch: a plan is made from these alone.
+
+A Request's fields are the command-line flags and the preset keys, spelled as upstream and the notes spell them; `resolved`
+fills what was left out from the task and refuses what cannot run, so that everything after it can trust its values.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields, replace
+from typing import Literal
+
+from wan.config import I2V_A14B, T2V_A14B, WanConfig
+from wan.schedule import SCHEDULES
+
+NEGATIVE_PROMPT = (
+    "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，低质量，JPEG压缩残留，丑陋的，残缺的，"
+    "多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，形态畸形的肢体，手指融合，静止不动的画面，杂乱的背景，三条腿，"
+    "背景人很多，倒着走"
+)  # published with the weights: they were evaluated with this exact string
+SPATIAL_STRIDE = 8  # of the VAE
+TEMPORAL_STRIDE = 4
+SIZES = ("720*1280", "1280*720", "480*832", "832*480")
+
+
+@dataclass(frozen=True)
+class Task:
+    """A released model: its architecture, where its experts hand over, and its defaults."""
+
+    name: str
+    model: WanConfig
+    boundary: float  # the high-noise expert runs while timestep >= boundary * 1000
+    sample_shift: float
+    sample_guide_scale: tuple[float, float]  # low noise, high noise
+    sample_steps: int = 40
+    frame_num: int = 81
+    fps: int = 16
+
+
+TASKS = {
+    "t2v-A14B": Task("t2v-A14B", T2V_A14B, 0.875, 12.0, (3.0, 4.0)),
+    "i2v-A14B": Task("i2v-A14B", I2V_A14B, 0.900, 5.0, (3.5, 3.5)),
+}
+DENSE_TASKS = ("ti2v-5B",)
+NO_SWITCH = (
+    "half frames need two experts: the frames are completed where the high-noise expert hands over to the low-noise one,"
+    " and {what} is one dense model without such a point; leave out --enable_half_frame_generation"
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One video. None means "as the task has it"."""
+
+    task: str = "t2v-A14B"
+    prompt: str = ""
+    n_prompt: str = ""
+    size: str = "1280*720"
+    any_size: bool = False
+    frame_num: int | None = None
+    sample_steps: int | None = None
+    sample_shift: float | None = None
+    sample_solver: Literal["unipc", "dpm++"] = "unipc"
+    sample_guide_scale: float | tuple[float, float] | None = None  # one number, or low and high
+    base_seed: int = -1
+    enable_half_frame_generation: bool = False
+    enable_improved_frame_completion: bool = False
+    frame_completion: Literal["repeat", "improved", "renoise"] | None = None
+    half_frame_rope: Literal["native", "stretch"] = "native"
+    cfg_truncate_steps: int = 0
+    cfg_truncate_high_noise_steps: int = 0
+    cfg_truncate_mode: Literal["cond", "uncond", "delta"] = "cond"
+
+    def resolved(self) -> ResolvedRequest:
+        task = find_task(self.task, self.enable_half_frame_generation)
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        for name in ("frame_num", "sample_steps", "sample_shift", "sample_guide_scale"):
+            if given[name] is None:
+                given[name] = getattr(task, name)
+        if not isinstance(given["sample_guide_scale"], tuple):
+            given["sample_guide_scale"] = (given["sample_guide_scale"],) * 2
+        given["n_prompt"] = self.n_prompt or NEGATIVE_PROMPT
+        given["frame_completion"] = completion_method(self)
+        request = ResolvedRequest(**given)
+        check(request)
+        return request
+
+    def exact(self) -> Request:
+        """The same video without any acceleration: what the cost of a plan is measured against."""
+        return replace(
+            self,
+            enable_half_frame_generation=False,
+            enable_improved_frame_completion=False,
+            frame_completion=None,
+            cfg_truncate_steps=0,
+            cfg_truncate_high_noise_steps=0,
+        )
+
+
+@dataclass(frozen=True)
+class ResolvedRequest(Request):
+    """A request with nothing left open and nothing wrong; what is written beside a video."""
+
+    frame_num: int = 0
+    sample_steps: int = 0
+    sample_shift: float = 0.0
+    sample_guide_scale: tuple[float, float] = (0.0, 0.0)  # low noise, high noise
+
+    @property
+    def width_height(self) -> tuple[int, int]:
+        return parse_size(self.size)
+
+    @property
+    def latent_size(self) -> tuple[int, int, int]:
+        """Latent frames, rows and columns of the finished video."""
+        width, height = self.width_height
+        return latent_frames(self.frame_num), height // SPATIAL_STRIDE, width // SPATIAL_STRIDE
+
+
+def latent_frames(frame_num: int) -> int:
+    """The first latent frame is one video frame, every other four; a length in between is rounded up, and cut after decoding."""
+    return -(-(frame_num - 1) // TEMPORAL_STRIDE) + 1
+
+
+def video_frames(latents: int) -> int:
+    return 1 + TEMPORAL_STRIDE * (latents - 1)
+
+
+def find_task(name: str, half: bool = False) -> Task:
+    if name in DENSE_TASKS and half:
+        raise ValueError(NO_SWITCH.format(what=name))
+    if name in DENSE_TASKS:
+        raise ValueError(
+            f"task {name} is a dense model with another VAE, which is not supported; use {' or '.join(TASKS)}"
+        )
+    if name not in TASKS:
+        raise ValueError(f"unknown task {name!r}; use {' or '.join(TASKS)}")
+    return TASKS[name]
+
+
+def parse_size(size: str) -> tuple[int, int]:
+    """ "832*480" (or 832x480): width, then height, as upstream writes it."""
+    found = re.fullmatch(r"(\d+)[*xX](\d+)", size)
+    if not found:
+        raise ValueError(f"size {size!r} is not WIDTH*HEIGHT, such as 832*480")
+    return int(found[1]), int(found[2])
+
+
+def completion_method(request: Request) -> Literal["repeat", "improved", "renoise"] | None:
+    """The one method that two flags name together; None without half frames."""
+    method = request.frame_completion or ("improved" if request.enable_improved_frame_completion else None)
+    if request.enable_improved_frame_completion and method != "improved":
+        raise ValueError(
+            f"--enable_improved_frame_completion and --frame_completion {method} contradict each other; give one"
+        )
+    if method and not request.enable_half_frame_generation:
+        raise ValueError(f"frame completion ({method}) completes half frames; add --enable_half_frame_generation")
+    return method or ("repeat" if request.enable_half_frame_generation else None)
+
+
+def check(request: ResolvedRequest) -> None:
+    """What a resolved request must satisfy, beyond the types of its fields."""
+    check_size(request)
+    if request.sample_solver not in SCHEDULES:
+        raise ValueError(f"unknown sample_solver {request.sample_solver!r}; use {' or '.join(SCHEDULES)}")
+    for name in ("frame_num", "sample_steps"):
+        if getattr(request, name) < 1:
+            raise ValueError(f"{name} {getattr(request, name)} must be at least 1")
+    for name in ("cfg_truncate_steps", "cfg_truncate_high_noise_steps"):
+        if not 0 <= getattr(request, name) <= request.sample_steps:
+            raise ValueError(
+                f"{name} {getattr(request, name)} must be between 0 and the run's {request.sample_steps} steps"
+            )
+    if not request.sample_shift > 0:
+        raise ValueError(f"sample_shift {request.sample_shift} must be above 0 (12 for t2v, 5 for i2v)")
+
+
+def check_size(request: ResolvedRequest) -> None:
+    width, height = request.width_height
+    multiple = SPATIAL_STRIDE * 2  # of the VAE and of the transformer's patch
+    if width % multiple or height % multiple or not width * height:
+        nearest = "*".join(str(max(multiple, round(side / multiple) * multiple)) for side in (width, height))
+        raise ValueError(f"size {request.size}: both sides must be multiples of {multiple}; nearest is {nearest}")
+    if not request.any_size and f"{width}*{height}" not in SIZES:
+        raise ValueError(
+            f"size {request.size} is not one {request.task} was trained on ({', '.join(SIZES)}); --any_size allows it"
+        )

@@ -1,0 +1,153 @@
+"""The plan of a run: everything that depends on the step number, decided before any weight is loaded.
+
+Expert, noise level, guidance, which branches run, how many latent frames and tokens, and the completion at the switch are
+columns of one table. The pipeline reads it row by row and has no rule of its own about steps; `wan22 plan` prints it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from wan.config import WanConfig
+from wan.schedule import SCHEDULES, TRAIN_TIMESTEPS, Schedule
+from wan22 import frames
+from wan22.config import Request, ResolvedRequest, Task, find_task
+
+Expert = Literal["high", "low"]
+Branch = Literal["both", "cond", "uncond", "delta"]
+FIXED_GUIDANCE = {"cond": 1.0, "uncond": 0.0}  # uncond + g * (cond - uncond) with one branch left
+
+
+@dataclass(frozen=True)
+class Step:
+    index: int
+    timestep: float  # what the model is given
+    sigma: float
+    sigma_next: float
+    expert: Expert
+    guidance: float
+    branch: Branch  # what is asked of the model: both prompts, one of them, or one and the last difference
+    latent_frames: int
+    frame_positions: tuple[int, ...]  # rope positions, and which frames of an image condition belong to them
+    seq_len: int
+    completion: frames.Method | None = None  # the latents are completed in time before this step
+
+    @property
+    def forwards(self) -> int:
+        return 2 if self.branch == "both" else 1
+
+
+@dataclass(frozen=True)
+class Totals:
+    high: int  # steps
+    low: int
+    forwards: int
+    token_forwards: int
+    relative_cost: float  # arithmetic of all forwards, attention included, as a share of the exact plan's
+
+
+def plan(asked: Request) -> tuple[Step, ...]:
+    request = asked.resolved()
+    task = find_task(request.task)
+    schedule = SCHEDULES[request.sample_solver](request.sample_steps, request.sample_shift)
+    experts = [expert_of(task, t) for t in schedule.timesteps]
+    check_switch(request, task, experts.count("high"))
+    branches = branches_of(request, experts)
+    return tuple(make_step(request, task, schedule, experts, branches, i) for i in range(len(experts)))
+
+
+def make_step(
+    request: ResolvedRequest, task: Task, schedule: Schedule, experts: list[Expert], branches: list[Branch], i: int
+) -> Step:
+    positions = frame_positions(request, experts[i])
+    at_switch = i > 0 and experts[i] != experts[i - 1]
+    return Step(
+        index=i,
+        timestep=schedule.timesteps[i],
+        sigma=schedule.sigmas[i],
+        sigma_next=schedule.sigmas[i + 1],
+        expert=experts[i],
+        guidance=FIXED_GUIDANCE.get(branches[i], scale_of(request, experts[i])),
+        branch=branches[i],
+        latent_frames=len(positions),
+        frame_positions=positions,
+        seq_len=sequence_length(request, task.model, len(positions)),
+        completion=request.frame_completion if at_switch else None,
+    )
+
+
+def expert_of(task: Task, timestep: float) -> Expert:
+    return "high" if timestep >= task.boundary * TRAIN_TIMESTEPS else "low"
+
+
+def check_switch(request: ResolvedRequest, task: Task, high: int) -> None:
+    """Rules about the two parts of the run, which the request alone cannot know."""
+    low = request.sample_steps - high
+    if request.cfg_truncate_high_noise_steps > high:
+        raise ValueError(
+            f"cfg_truncate_high_noise_steps {request.cfg_truncate_high_noise_steps} is more than the {high} high-noise steps"
+            f" of this run; use at most {high}"
+        )
+    if request.enable_half_frame_generation and not (high and low):
+        raise ValueError(
+            f"half frames need steps of both experts, and {request.sample_steps} steps at shift {request.sample_shift:g} are"
+            f" {high} high-noise and {low} low-noise; {'raise --sample_shift' if low else 'use more steps'}"
+        )
+
+
+def scale_of(request: ResolvedRequest, expert: Expert) -> float:
+    low, high = request.sample_guide_scale
+    return high if expert == "high" else low
+
+
+def branches_of(request: ResolvedRequest, experts: list[Expert]) -> list[Branch]:
+    """One branch for the last steps of the run and of the high-noise expert; a guidance of 1 is the conditional branch."""
+    branches: list[Branch] = ["cond" if scale_of(request, e) == FIXED_GUIDANCE["cond"] else "both" for e in experts]
+    end, switch = len(experts), experts.count("high")
+    high_truncated = range(switch - request.cfg_truncate_high_noise_steps, switch)
+    for i in [*high_truncated, *range(max(end - request.cfg_truncate_steps, 0), end)]:
+        branches[i] = truncated_branch(request.cfg_truncate_mode, experts[i], experts[:i], branches[:i])
+    return branches
+
+
+def truncated_branch(mode: Branch, expert: Expert, experts: list[Expert], branches: list[Branch]) -> Branch:
+    """`mode`, except that there is no difference to re-add before this expert has made one: those of the other do not fit."""
+    made_one = (expert, "both") in zip(experts, branches, strict=True)
+    return "cond" if mode == "delta" and not made_one else mode
+
+
+def frame_positions(request: ResolvedRequest, expert: Expert) -> tuple[int, ...]:
+    full = request.latent_size[0]
+    if request.enable_half_frame_generation and expert == "high":
+        return frames.half_positions(full, request.half_frame_rope)
+    return tuple(range(full))
+
+
+def sequence_length(request: ResolvedRequest, model: WanConfig, latent_frames: int) -> int:
+    """Tokens of a forward; the only place where this is worked out beforehand, the pipeline holds the model to it."""
+    _, rows, columns = request.latent_size
+    depth, height, width = model.patch_size
+    return (latent_frames // depth) * (rows // height) * (columns // width)
+
+
+def totals(request: Request) -> Totals:
+    steps, model = plan(request), find_task(request.task).model
+    return Totals(
+        high=sum(s.expert == "high" for s in steps),
+        low=sum(s.expert == "low" for s in steps),
+        forwards=sum(s.forwards for s in steps),
+        token_forwards=sum(s.forwards * s.seq_len for s in steps),
+        relative_cost=cost(steps, model) / cost(plan(request.exact()), model),
+    )
+
+
+def cost(steps: tuple[Step, ...], model: WanConfig) -> float:
+    return sum(s.forwards * forward_flops(model, s.seq_len) for s in steps)
+
+
+def forward_flops(model: WanConfig, tokens: int) -> float:
+    """Multiplications and additions of the blocks' matrix products and attention, which is all but a percent of a forward."""
+    projections = 6 * model.dim**2 + 2 * model.dim * model.ffn_dim  # q, k, v, o, the text's q and o, the two of the ffn
+    attention = 2 * model.dim * (tokens + model.text_len)  # scores and sums, to every token and to the text
+    return 2.0 * model.num_layers * tokens * (projections + attention)
