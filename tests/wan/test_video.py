@@ -1,11 +1,11 @@
 """The video writer: everything written is playable at any moment, and the file at the end is an ordinary one."""
 
 import errno
-import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -78,7 +78,7 @@ while True:
 
 def test_kill_9_leaves_what_was_written_playable(tmp_path):
     path = tmp_path / "a.mp4"
-    script = WRITE_AND_HANG.format(root=os.getcwd(), path=str(path))
+    script = WRITE_AND_HANG.format(root=str(Path(__file__).parents[2]), path=str(path))
     child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     while child.stdout.readline().strip() != "33":
         assert child.poll() is None
