@@ -36,6 +36,11 @@ class Console:
             logger.setLevel(logging.WARNING if quiet else logging.INFO)
             logger.propagate = False
 
+    @property
+    def interactive(self) -> bool:
+        """Somebody watches: stderr is a terminal and not told to be quiet."""
+        return self._err.is_terminal and not self.quiet
+
     def say(self, text: str) -> None:
         """A note on the way: what was chosen and why, what happens next."""
         if not self.quiet:

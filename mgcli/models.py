@@ -1,0 +1,103 @@
+"""The released models by name: where each is published, which of its files are needed, and which are here already.
+
+A model keeps the folder layout of its release, so that a folder downloaded by hand counts too. Models of one release share
+its folder and therefore its VAE and CLIP. What is inside the files is wan.checkpoint's business; here they are only whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+WHERE_MODELS_LIVE = "$MG_MODELS, else ~/.cache/mgcli/models"
+LFS_POINTER = b"version https://git-lfs"
+
+
+@dataclass(frozen=True)
+class Model:
+    source: str  # a repository of huggingface.co, or the https address that `files` are under
+    folder: str  # its own inside the folder of all models
+    files: tuple[str, ...]  # `*` stands for any number of shards
+
+    @property
+    def on_hub(self) -> bool:
+        return not self.source.startswith("https://")
+
+
+def _matrix_game(checkpoint: str) -> Model:
+    shared = ("Wan2.1_VAE.pth", "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth")
+    return Model("Skywork/Matrix-Game-2.0", "Matrix-Game-2.0", (*shared, checkpoint))
+
+
+def _wan22(repository: str) -> Model:
+    expert = ("config.json", "diffusion_pytorch_model.safetensors.index.json", "*.safetensors")
+    experts = [f"{folder}/{file}" for folder in ("high_noise_model", "low_noise_model") for file in expert]
+    shared = ("Wan2.1_VAE.pth", "models_t5_umt5-xxl-enc-bf16.pth", "google/umt5-xxl/tokenizer.json")
+    return Model(f"Wan-AI/{repository}", repository, (*shared, *experts))
+
+
+MODELS = {
+    "universal": _matrix_game("base_distilled_model/base_distill.safetensors"),
+    "gta_drive": _matrix_game("gta_distilled_model/gta_keyboard2dim.safetensors"),
+    "templerun": _matrix_game("templerun_distilled_model/templerun_7dim_onlykey.safetensors"),
+    "t2v-A14B": _wan22("Wan2.2-T2V-A14B"),
+    "i2v-A14B": _wan22("Wan2.2-I2V-A14B"),
+    "taew2_1": Model("https://github.com/madebyollin/taehv/raw/main", "taehv", ("taew2_1.pth",)),
+}
+
+
+def find_model(name: str) -> Model:
+    if name not in MODELS:
+        near = get_close_matches(name, MODELS, n=1, cutoff=0.4)
+        raise ValueError(
+            f"no model {name!r}; " + (f"did you mean {near[0]}?" if near else f"known: {', '.join(MODELS)}")
+        )
+    return MODELS[name]
+
+
+def models_dir(chosen: Path | None = None) -> Path:
+    return (chosen or Path(os.environ.get("MG_MODELS") or "~/.cache/mgcli/models")).expanduser()
+
+
+def problems(model: Model, root: Path) -> list[str]:
+    """What keeps a model from being complete under `root`, a line each; empty when it is."""
+    folder = root / model.folder
+    found = {pattern: sorted(folder.glob(pattern)) for pattern in model.files}
+    lines = [f"missing: {pattern}" for pattern, paths in found.items() if not paths]
+    for path in (p for paths in found.values() for p in paths):
+        lines += file_problems(path)
+    return lines
+
+
+def file_problems(path: Path) -> list[str]:
+    with path.open("rb") as file:
+        start = file.read(len(LFS_POINTER))
+    if start == LFS_POINTER:
+        return [f"a Git LFS pointer instead of the file: {path}"]
+    try:
+        if path.suffix == ".safetensors":
+            return _safetensors_problems(path)
+        if path.name.endswith(".index.json"):
+            shards = set(json.loads(path.read_text())["weight_map"].values())
+            return [
+                f"missing: {path.parent / shard}" for shard in sorted(shards) if not (path.parent / shard).is_file()
+            ]
+    except (ValueError, KeyError):
+        return [f"damaged: {path}"]
+    return []
+
+
+def _safetensors_problems(path: Path) -> list[str]:
+    """The header says where the last tensor ends, so a download that stopped early is seen without reading it."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > size - 8:
+            return [f"cut off, or not safetensors: {path}"]
+        header = json.loads(file.read(length))
+    ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
+    whole = 8 + length + max(ends, default=0)
+    return [] if size == whole else [f"{size} of {whole} bytes: {path}"]
