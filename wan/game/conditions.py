@@ -1,0 +1,106 @@
+"""From a start image to what the model is conditioned on: CLIP features, and VAE latents with a mask.
+
+The model is given the latents of a video whose first frame is the image and whose others are empty. They stop changing
+a few latent frames in, once the encoder no longer sees the image, so a short encoding stands for any length: the
+condition of an endless stream is as small as that of one block.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+SMALLEST_SIDE = 16
+MASK_CHANNELS = 4
+# Latent frames within which an encoding has settled, generously; encode_image stops by itself when it has.
+ENOUGH_FRAMES = 64
+
+
+class ImageEncoder(Protocol):
+    def encode_image(self, image: Tensor, latent_frames: int) -> Tensor: ...
+
+
+class VisionTower(Protocol):
+    def encode(self, image: Tensor) -> Tensor: ...
+
+
+def open_image(path: str | Path) -> Image.Image:
+    """An image the right way up, in RGB; what is transparent becomes white."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = ImageOps.exif_transpose(Image.open(path))
+            image.load()
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        raise ValueError(f"{path} has more than {Image.MAX_IMAGE_PIXELS / 1e6:.0f} megapixels: scale it down") from None
+    except UnidentifiedImageError:
+        raise ValueError(f"{path} is not an image that can be read: give a PNG, JPEG or WebP file") from None
+    except (OSError, SyntaxError) as error:  # PIL raises both for broken files
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise ValueError(f"{path} is a damaged image ({error}): save it again") from None
+    if min(image.size) < SMALLEST_SIDE:
+        size = f"{image.width}x{image.height}"
+        raise ValueError(f"{path} is {size} pixels: a start image needs at least {SMALLEST_SIDE} on each side")
+    return _without_alpha(image)
+
+
+def _without_alpha(image: Image.Image) -> Image.Image:
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+
+
+def fit(image: Image.Image, height: int, width: int) -> Image.Image:
+    """The middle of the image in the shape of the video, then resized, as the official tools do it."""
+    across, down = image.size
+    if down / across > height / width:
+        new_across, new_down = across, int(across * height / width)
+    else:
+        new_across, new_down = int(down * width / height), down
+    left, top = (across - new_across) / 2, (down - new_down) / 2
+    middle = image.crop((left, top, left + new_across, top + new_down))  # type: ignore[arg-type]  # PIL rounds
+    return middle.resize((width, height), Image.Resampling.BILINEAR)
+
+
+def image_tensor(image: Image.Image, height: int, width: int) -> Tensor:
+    """[3, height, width] in [-1, 1]."""
+    pixels = np.asarray(fit(image, height, width), np.float32) / 127.5 - 1
+    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+
+@dataclass(frozen=True)
+class ImageCondition:
+    visual_context: Tensor  # [B, tokens, channels] of the vision tower
+    concat: Tensor  # [B, 4 + 16, n, h, w]: mask and latents; the last frame stands for all later ones
+
+    def block(self, latent: range) -> Tensor:
+        given = self.concat[:, :, latent.start : latent.stop]
+        missing = len(latent) - given.shape[2]
+        if not missing:
+            return given
+        return torch.cat([given, self.concat[:, :, -1:].expand(-1, -1, missing, -1, -1)], dim=2)
+
+
+@torch.no_grad()
+def image_condition(images: Tensor, vae: ImageEncoder, clip: VisionTower) -> ImageCondition:
+    """`images` [B, 3, H, W] in [-1, 1]."""
+    latents = _settled(vae.encode_image(images, ENOUGH_FRAMES))
+    mask = torch.zeros_like(latents[:, :MASK_CHANNELS])
+    mask[:, :, 0] = 1
+    return ImageCondition(clip.encode(images), torch.cat([mask, latents], dim=1))
+
+
+def _settled(latents: Tensor) -> Tensor:
+    """Without the repetitions at its end; two frames at least, for the mask knows the first one from the others."""
+    changing = (latents != latents[:, :, -1:]).any(dim=(0, 1, 3, 4)).nonzero()
+    last = int(changing.max()) if len(changing) else 0
+    return latents[:, :, : max(last + 2, 2)].clone()

@@ -1,0 +1,173 @@
+"""The rollout: a world generated block by block from an image and actions. One generator for batch, terminal, browser.
+
+A World is everything that changes from block to block, with its positions on the host; `rollout` drives it. A block's
+frames do not depend on the clean pass that writes the block into the caches, so they are handed out before it: the
+pass runs when the next block is asked for, or at `commit`. Memory does not grow with length.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from wan.game.actions import Action, ActionScript, keyboard_vector
+from wan.game.conditions import ImageCondition
+from wan.game.modes import Mode
+from wan.game.timeline import Span, span
+from wan.modules.action import tail_frames
+from wan.modules.causal_model import CausalWanModel
+from wan.modules.streaming import StreamedDecoder
+from wan.schedule import few_step, renoise, x0_from_flow
+
+LATENT_CHANNELS = 16
+# For each world of a batch, an action for each of these video frames; None ends the rollout.
+ActionSource = Callable[[range], Sequence[Sequence[Action]] | None]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a block is denoised; the names and defaults are those of the official configuration."""
+
+    denoising_step_list: tuple[int, ...] = (1000, 666, 333)
+    warp_denoising_step: bool = True
+    timestep_shift: float = 5.0
+    num_frame_per_block: int = 3
+    context_noise: float = 0.0
+
+
+class Noise(Protocol):
+    def draw(self, shape: tuple[int, ...]) -> Tensor: ...
+
+
+class SeededNoise:
+    """One generator a world, on the CPU: a seed means the same world on every device and in every batch."""
+
+    def __init__(self, seeds: Sequence[int]):
+        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    def draw(self, shape: tuple[int, ...]) -> Tensor:
+        return torch.stack([torch.randn(shape[1:], generator=g) for g in self.generators])
+
+    def state(self) -> Tensor:
+        return torch.stack([g.get_state() for g in self.generators])
+
+    def load_state(self, state: Tensor) -> None:
+        for generator, saved in zip(self.generators, state, strict=True):
+            generator.set_state(saved)
+
+
+@dataclass(frozen=True)
+class Block:
+    span: Span
+    latents: Tensor  # [B, 16, n, h, w]
+    video: Tensor  # uint8 [B, frames, H, W, 3], on the device that made it
+    actions: Sequence[Sequence[Action]]
+
+
+class World:
+    """A batch of worlds in progress. `generate` and `commit` alternate; what lies between two blocks can be saved."""
+
+    def __init__(
+        self,
+        mode: Mode,
+        model: CausalWanModel,
+        decoder: StreamedDecoder,
+        condition: ImageCondition,
+        noise: Noise,
+        sampling: Sampling,
+    ):
+        self.mode, self.model, self.decoder = mode, model, decoder
+        self.condition, self.noise, self.sampling = condition, noise, sampling
+        self.schedule = few_step(sampling.denoising_step_list, sampling.timestep_shift, sampling.warp_denoising_step)
+        batch, _, _, height, width = condition.concat.shape
+        self.shape = (batch, LATENT_CHANNELS, sampling.num_frame_per_block, height, width)
+        self.cache = model.new_cache(batch, height, width, sampling.num_frame_per_block)
+        self.decoder_state = decoder.new_state()
+        self.block = 0
+        self.pending: Tensor | None = None  # latents of this block, not yet in the caches
+        self.keyboard = torch.zeros(batch, 0, mode.keyboard_dim)  # the actions that the model can still see
+        self.mouse = torch.zeros(batch, 0, 2)
+
+    @property
+    def span(self) -> Span:
+        return span(self.block, self.sampling.num_frame_per_block)
+
+    @torch.no_grad()
+    def generate(self, actions: Sequence[Sequence[Action]]) -> Block:
+        """The next block. It is not yet past: `commit` makes it so."""
+        self.commit()
+        self._remember(actions)
+        with torch.profiler.record_function("denoise"):
+            self.pending = self._denoise()
+        with torch.profiler.record_function("decode"):
+            video = _pixels(self.decoder.decode_chunk(self.pending, self.decoder_state))
+        return Block(self.span, self.pending, video, actions)
+
+    @torch.no_grad()
+    def commit(self) -> None:
+        """The clean pass: writes the generated block into the caches. Nothing to do twice."""
+        if self.pending is None:
+            return
+        with torch.profiler.record_function("clean pass"):
+            self._forward(self.pending, self.sampling.context_noise)
+        self.pending = None
+        self.block += 1
+
+    def _denoise(self) -> Tensor:
+        x = self._noise()
+        steps = list(zip(self.schedule.timesteps, self.schedule.sigmas, strict=True))
+        for (timestep, sigma), (_, next_sigma) in itertools.pairwise(steps):
+            x = renoise(x0_from_flow(self._forward(x, timestep), x, sigma), self._noise(), next_sigma)
+        timestep, sigma = steps[-1]
+        return x0_from_flow(self._forward(x, timestep), x, sigma)
+
+    def _noise(self) -> Tensor:
+        return self.noise.draw(self.shape).to(self.model.device, self.model.dtype)
+
+    def _forward(self, x: Tensor, timestep: float) -> Tensor:
+        latent = self.span.latent
+        t = torch.full((x.shape[0], x.shape[2]), timestep, device=x.device)
+        return self.model(
+            x,
+            t,
+            visual_context=self.condition.visual_context,
+            cond_concat=self.condition.block(latent),
+            mouse_cond=self.mouse.to(x) if self.mode.has_mouse else None,
+            keyboard_cond=self.keyboard.to(x),
+            cache=self.cache,
+            start_frame=latent.start,
+        )
+
+    def _remember(self, actions: Sequence[Sequence[Action]]) -> None:
+        assert all(len(row) == len(self.span.frames) for row in actions), "one action for every frame of the block"
+        keyboard = torch.tensor([[keyboard_vector(self.mode, act) for act in row] for row in actions])
+        mouse = torch.tensor([[act.mouse for act in row] for row in actions])
+        assert self.model.config.action_config is not None
+        seen = tail_frames(self.sampling.num_frame_per_block, self.model.config.action_config)
+        self.keyboard = torch.cat([self.keyboard, keyboard], dim=1)[:, -seen:]
+        self.mouse = torch.cat([self.mouse, mouse], dim=1)[:, -seen:]
+
+
+def rollout(world: World, actions: ActionSource, blocks: int | None = None) -> Iterator[Block]:
+    """Blocks as they are made, until `actions` answers None or `blocks` are done. Actions are asked for when needed."""
+    for _ in itertools.count() if blocks is None else range(blocks):
+        chosen = actions(world.span.frames)
+        if chosen is None:
+            return
+        yield world.generate(chosen)
+        world.commit()
+
+
+def scripted(scripts: Sequence[ActionScript]) -> ActionSource:
+    """Each world of a batch by its own script."""
+    return lambda frames: [script.window(frames) for script in scripts]
+
+
+def _pixels(video: Tensor) -> Tensor:
+    """[B, 3, F, H, W] in [-1, 1] to uint8 [B, F, H, W, 3]."""
+    return video.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 4, 1).contiguous()
