@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
+
 WHERE_MODELS_LIVE = "$MG_MODELS, else ~/.cache/mgcli/models"
 LFS_POINTER = b"version https://git-lfs"
 
@@ -79,25 +81,12 @@ def file_problems(path: Path) -> list[str]:
         return [f"a Git LFS pointer instead of the file: {path}"]
     try:
         if path.suffix == ".safetensors":
-            return _safetensors_problems(path)
+            safe_open(path, "numpy")  # reads the header, and checks that the file ends where the last tensor does
         if path.name.endswith(".index.json"):
             shards = set(json.loads(path.read_text())["weight_map"].values())
             return [
                 f"missing: {path.parent / shard}" for shard in sorted(shards) if not (path.parent / shard).is_file()
             ]
-    except (ValueError, KeyError):
-        return [f"damaged: {path}"]
+    except (SafetensorError, ValueError, KeyError) as error:
+        return [f"damaged or cut off: {path} ({error})"]
     return []
-
-
-def _safetensors_problems(path: Path) -> list[str]:
-    """The header says where the last tensor ends, so a download that stopped early is seen without reading it."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if length > size - 8:
-            return [f"cut off, or not safetensors: {path}"]
-        header = json.loads(file.read(length))
-    ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
-    whole = 8 + length + max(ends, default=0)
-    return [] if size == whole else [f"{size} of {whole} bytes: {path}"]

@@ -1,0 +1,54 @@
+"""The direction of imports, mgcli -> wanmini -> wan22 -> wan, and what may not be imported when a module loads."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+LAYERS = ("wan", "wan22", "wanmini", "mgcli")  # each may import itself and what stands before it
+FILES = sorted(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py"))
+CUDA_ONLY = {"triton", "flash_attn", "flash_attn_interface"}
+PEERS = {"diffusers", "transformers"}  # dev-only: the proof that file layouts are read right
+
+
+def imported(nodes: Iterator[ast.AST], path: Path) -> set[str]:
+    """Dotted names of absolute imports; relative ones do not occur (and fail here)."""
+    names: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: write the import out in full"
+            names.add(node.module or "")
+    return names
+
+
+def at_load(tree: ast.AST) -> Iterator[ast.AST]:
+    """The nodes that run when the module is imported: everything outside functions and `if TYPE_CHECKING`."""
+    for child in ast.iter_child_nodes(tree):
+        typing_only = isinstance(child, ast.If) and ast.unparse(child.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+        if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) and not typing_only:
+            yield child
+            yield from at_load(child)
+
+
+def packages(names: set[str]) -> set[str]:
+    return {name.split(".")[0] for name in names}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports(path: Path):
+    layer = path.relative_to(ROOT).parts[0]
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    everywhere, loading = packages(imported(ast.walk(tree), path)), packages(imported(at_load(tree), path))
+
+    above = set(LAYERS[LAYERS.index(layer) + 1 :])
+    assert not everywhere & above, f"{layer} must not import {everywhere & above}"
+    assert not everywhere & PEERS, f"{everywhere & PEERS} are for tests only"
+    assert not loading & CUDA_ONLY, f"import {loading & CUDA_ONLY} inside the function that needs it"
+
+
+def test_the_walk_sees_every_layer():
+    assert {path.relative_to(ROOT).parts[0] for path in FILES} == set(LAYERS)
