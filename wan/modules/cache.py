@@ -68,18 +68,31 @@ class RollingCache:
 
 @dataclass(frozen=True)
 class RollingLayer:
+    """One layer's keys and values: where the current block's go, what lies behind it, and both together."""
+
     cache: RollingCache
     index: int
 
+    def slots(self) -> tuple[Tensor, Tensor]:
+        self.cache.written = True
+        return self._part(0, self.cache.block * self.cache.tokens)
+
+    def past(self) -> tuple[Tensor, Tensor]:
+        return self._part(self.cache.block * self.cache.tokens, self.cache.attended)
+
+    def seen(self) -> tuple[Tensor, Tensor]:
+        return self._part(0, self.cache.attended)
+
     def write(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Store the current block's keys and values; return everything its queries attend to."""
-        cache = self.cache
-        current = cache.buffer[:, self.index, :, : cache.block * cache.tokens]
-        assert k.shape == current.shape[1:], f"a block has keys {tuple(current.shape[1:])}, got {tuple(k.shape)}"
-        current[0].copy_(k)
-        current[1].copy_(v)
-        cache.written = True
-        keys, values = cache.buffer[:, self.index, :, : cache.attended]
+        keys, values = self.slots()
+        assert k.shape == keys.shape, f"a block has keys {tuple(keys.shape)}, got {tuple(k.shape)}"
+        keys.copy_(k)
+        values.copy_(v)
+        return self.seen()
+
+    def _part(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        keys, values = self.cache.buffer[:, self.index, :, start:stop]
         return keys, values
 
 

@@ -8,7 +8,6 @@ tensors force a device sync a layer, which is why nothing else in this project u
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -16,27 +15,37 @@ from torch import Tensor
 OfficialDicts = Sequence[dict[str, Any]]
 
 
-@dataclass(frozen=True)
 class OfficialLayer:
     """One dict; `end` is the token count of the rollout after this block, `window` what queries may see, in tokens."""
 
-    entry: dict[str, Any]
-    end: int
-    window: int
+    def __init__(self, entry: dict[str, Any], end: int, window: int, new: int):
+        self.entry, self.new = entry, new
+        seen, filled = int(entry["global_end_index"]), int(entry["local_end_index"])
+        evicted = max(0, filled + new - entry["k"].shape[1]) if end > seen else 0
+        for name in ("k", "v") if evicted else ():
+            entry[name][:, : filled - evicted] = entry[name][:, evicted:filled].clone()
+        self.stop = filled + end - seen - evicted
+        self.start = max(0, self.stop - window)
+        entry["global_end_index"].fill_(end)
+        entry["local_end_index"].fill_(self.stop)
+
+    def slots(self) -> tuple[Tensor, Tensor]:
+        return self._part(self.stop - self.new, self.stop)
+
+    def past(self) -> tuple[Tensor, Tensor]:
+        return self._part(self.start, self.stop - self.new)
+
+    def seen(self) -> tuple[Tensor, Tensor]:
+        return self._part(self.start, self.stop)
 
     def write(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        entry, new, size = self.entry, k.shape[1], self.entry["k"].shape[1]
-        seen, filled = int(entry["global_end_index"]), int(entry["local_end_index"])
-        evicted = max(0, filled + new - size) if self.end > seen else 0
-        stop = filled + self.end - seen - evicted
-        for name, value in (("k", k), ("v", v)):
-            if evicted:
-                entry[name][:, : filled - evicted] = entry[name][:, evicted:filled].clone()
-            entry[name][:, stop - new : stop] = value
-        entry["global_end_index"].fill_(self.end)
-        entry["local_end_index"].fill_(stop)
-        seen_from = max(0, stop - self.window)
-        return entry["k"][:, seen_from:stop], entry["v"][:, seen_from:stop]
+        keys, values = self.slots()
+        keys.copy_(k)
+        values.copy_(v)
+        return self.seen()
+
+    def _part(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        return self.entry["k"][:, start:stop], self.entry["v"][:, start:stop]
 
 
 class OfficialCaches:
@@ -45,18 +54,20 @@ class OfficialCaches:
     def __init__(self, start: int, frames: int, tokens: int, window: int, action_blocks: Sequence[int],
                  kv: OfficialDicts, mouse: OfficialDicts | None, keyboard: OfficialDicts | None,
                  cross: OfficialDicts):  # fmt: skip
-        self.end, self.tokens, self.window = start + frames, tokens, window
+        self.frames, self.end, self.tokens, self.window = frames, start + frames, tokens, window
         self.kv, self.cross, self.action = kv, cross, {"mouse": mouse, "keyboard": keyboard}
         # the official lists have an entry for every layer; the model counts only those that carry an action module
         self.action_blocks = action_blocks
 
     def layer(self, kind: str, index: int) -> OfficialLayer:
         if kind == "self_attn":
-            return OfficialLayer(self.kv[index], self.end * self.tokens, self.window * self.tokens)
+            return OfficialLayer(
+                self.kv[index], self.end * self.tokens, self.window * self.tokens, self.frames * self.tokens
+            )
         entries = self.action[kind]
         if entries is None:
             raise ValueError(f"this model attends to {kind} conditions: pass kv_cache_{kind}, one dict a layer")
-        return OfficialLayer(entries[self.action_blocks[index]], self.end, self.window)
+        return OfficialLayer(entries[self.action_blocks[index]], self.end, self.window, self.frames)
 
     def cross_kv(self, index: int, compute: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         entry = self.cross[index]
