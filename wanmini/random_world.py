@@ -1,0 +1,40 @@
+"""A world that nobody trained: the real classes at toy size with random weights.
+
+It moves pixels, not meaning. It is what tests run on and what the commands use until they are given weights.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from wan.config import ActionConfig, CausalConfig, CLIPConfig, VAEConfig
+from wan.game.models import GameModels
+from wan.game.modes import MODES
+from wan.modules.causal_model import CausalWanModel
+from wan.modules.clip import CLIPVision
+from wan.modules.vae import WanVAE
+
+HEIGHT, WIDTH = 96, 160
+DIM, VISUAL_DIM = 64, 32
+
+
+def causal_config(mode_name: str, local_attn_size: int = 6) -> CausalConfig:
+    mode = MODES[mode_name]
+    action = ActionConfig(
+        blocks=(0,), heads_num=2, hidden_size=16, img_hidden_size=DIM, keyboard_hidden_dim=128, mouse_hidden_dim=128,
+        keyboard_dim_in=mode.keyboard_dim, enable_mouse=mode.has_mouse,
+    )  # fmt: skip
+    return CausalConfig(
+        dim=DIM, ffn_dim=2 * DIM, freq_dim=32, num_heads=2, num_layers=2, visual_dim=VISUAL_DIM,
+        local_attn_size=local_attn_size, action_config=action,
+    )  # fmt: skip
+
+
+def random_world(mode_name: str = "universal", seed: int = 0, local_attn_size: int = 6) -> GameModels:
+    """Models of this mode on the CPU in float32; the same ones for the same seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        vae = WanVAE(VAEConfig(dim=8, num_res_blocks=1)).eval()
+        clip = CLIPVision(CLIPConfig(dim=VISUAL_DIM, image_size=56, num_heads=2, num_layers=2)).eval()
+        causal = CausalWanModel(causal_config(mode_name, local_attn_size)).eval()
+    return GameModels(MODES[mode_name], causal, vae, vae, clip)
