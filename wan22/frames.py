@@ -81,3 +81,8 @@ def insert(latents: Tensor, inserted: Tensor) -> Tensor:
     completed = repeat(latents, inserted.shape[2])
     completed[:, :, 1::2] = inserted[:, :, 1::2]
     return completed
+
+
+def start(noise: Tensor, count: int) -> Tensor:
+    """The noise a run starts with: of all frames, or for half frames of frames 0, 2, 4, ..., so that both start alike."""
+    return noise if count == noise.shape[2] else noise[:, :, ::2]

@@ -1,0 +1,103 @@
+"""Where the experts are and when: overlap of loading and working, nothing half-loaded, failures early, memory let go."""
+
+import gc
+import threading
+import time
+import weakref
+
+import pytest
+import torch
+from torch import nn
+
+from tests.wan.tiny_models import wan_model
+from wan.config import T2V_A14B
+from wan22.experts import Experts, activation_bytes, choose_residency, expert_bytes
+
+GB = 1024**3
+
+
+class SlowLoader:
+    """Loads in two halves; `low` does not finish before `finish_low` is set."""
+
+    def __init__(self):
+        self.events: list[str] = []
+        self.finish_low = threading.Event()
+        self.low_began = threading.Event()
+
+    def __call__(self, expert, device):
+        self.events.append(f"begin {expert}")
+        model = nn.Linear(2, 2).requires_grad_(False)
+        model.weight.fill_(torch.nan)
+        if expert == "low":
+            self.low_began.set()
+            assert self.finish_low.wait(10)
+        model.weight.fill_(1.0 if expert == "high" else 2.0)
+        self.events.append(f"end {expert}")
+        return model
+
+
+@pytest.mark.parametrize("residency", ["both", "one"])
+def test_the_second_expert_loads_while_the_first_works_and_is_never_used_half_loaded(residency):
+    loader = SlowLoader()
+    experts = Experts(loader, "cpu", residency)
+    for _ in range(3):
+        assert experts.get("high").weight[0, 0] == 1
+        assert loader.low_began.wait(10)  # before the high-noise steps are over
+        loader.events.append("high step")
+    threading.Timer(0.05, loader.finish_low.set).start()
+    assert experts.get("low").weight[0, 0] == 2
+    assert loader.events == ["begin high", "end high", "begin low", "high step", "high step", "high step", "end low"]
+
+
+def test_overlap_saves_the_time_of_the_load():
+    def load(expert, device):
+        time.sleep(0.5)
+        return nn.Linear(1, 1)
+
+    experts = Experts(load, "cpu", "one")
+    experts.get("high")
+    time.sleep(0.6)  # the high-noise steps
+    started = time.perf_counter()
+    experts.get("low")
+    assert time.perf_counter() - started < 0.4
+
+
+def test_a_load_that_fails_stops_the_run_before_the_switch():
+    def load(expert, device):
+        if expert == "low":
+            raise FileNotFoundError("shard 3 of 6 is missing")
+        return nn.Linear(1, 1)
+
+    experts = Experts(load, "cpu", "both")
+    with pytest.raises(FileNotFoundError, match="shard 3 of 6"):
+        for _ in range(100):
+            experts.get("high")
+            time.sleep(0.01)
+
+
+@pytest.mark.parametrize(("residency", "high_stays"), [("both", True), ("one", False)])
+def test_one_at_a_time_lets_the_first_go_at_the_switch(residency, high_stays):
+    experts = Experts(lambda expert, device: nn.Linear(1, 1), "cpu", residency)
+    high = weakref.ref(experts.get("high"))
+    experts.get("low")
+    gc.collect()
+    assert (high() is not None) == high_stays
+
+
+def test_streaming_gives_the_same_result_and_keeps_the_blocks_on_the_host():
+    model, x, text = wan_model(), torch.randn(1, 16, 2, 4, 4), [torch.randn(5, 24)]
+    want = model(x, torch.tensor([500.0]), text)
+    where = [p.data_ptr() for p in model.blocks.parameters()]
+    streamed = Experts(lambda expert, device: model, "cpu", "stream").get("low")
+    for _ in range(2):
+        torch.testing.assert_close(streamed(x, torch.tensor([500.0]), text), want, atol=0, rtol=0)
+        assert [p.data_ptr() for p in streamed.blocks.parameters()] == where
+
+
+def test_the_residency_is_the_fastest_that_fits():
+    expert = expert_bytes(T2V_A14B, torch.bfloat16)
+    assert expert == pytest.approx(28.6e9, rel=0.01)
+    work = activation_bytes(T2V_A14B, 32760)
+    assert choose_residency(79 * GB, expert, work) == "both"
+    assert choose_residency(47 * GB, expert, work) == "one"
+    assert choose_residency(24 * GB, expert, work) == "stream"

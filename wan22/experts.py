@@ -1,0 +1,125 @@
+"""Two experts of 28 GB each and where they live: both on the device, one at a time, or streamed through it block by block.
+
+The next expert is loaded by a background thread from the moment the first one is handed out, so that the switch waits for
+what is left of it and no more. A model is handed out only when its load has returned; a load that fails stops the run at
+the next step instead of at the switch.
+"""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Literal
+
+import torch
+from torch import nn
+
+from wan.accel.offload import stream_blocks
+from wan.config import WanConfig
+from wan22.plan import Expert
+
+Residency = Literal["both", "one", "stream"]
+Load = Callable[[Expert, torch.device], nn.Module]
+HOST = torch.device("cpu")
+AFTER: dict[Expert, Expert] = {"high": "low"}
+
+
+class Experts:
+    """`get` an expert, as often as wanted; `load(expert, device)` makes one from files."""
+
+    def __init__(self, load: Load, device: torch.device | str, residency: Residency):
+        self.device = torch.device(device)
+        self.residency = residency
+        self._load = load
+        self._ready: dict[Expert, nn.Module] = {}
+        self._coming: dict[Expert, Future[nn.Module]] = {}
+
+    def get(self, expert: Expert) -> nn.Module:
+        """The expert, whole and where it runs; waits for what is left of its loading."""
+        if expert not in self._ready:
+            self._take(expert)
+        following = AFTER.get(expert)
+        if following and following not in self._ready:
+            self._begin(following)
+        self._raise_failure()
+        return self._ready[expert]
+
+    def close(self) -> None:
+        """Give the memory of both back; a later `get` loads again."""
+        self._ready.clear()
+        self._coming.clear()
+        release(self.device)
+
+    def _take(self, expert: Expert) -> None:
+        self._begin(expert)
+        model = self._coming.pop(expert).result()
+        if self.residency != "both":
+            self._ready.clear()
+            release(self.device)
+        self._ready[expert] = stream_blocks(model, self.device) if self.residency == "stream" else model.to(self.device)
+
+    def _begin(self, expert: Expert) -> None:
+        if expert not in self._coming:
+            # with one at a time, the next waits on the host until the first has left the device
+            straight = self.residency == "both" or self.residency == "one" and not self._ready
+            where = self.device if straight else HOST
+            self._coming[expert] = in_background(lambda: on_own_stream(where, lambda: self._load(expert, where)))
+
+    def _raise_failure(self) -> None:
+        for future in self._coming.values():
+            if future.done():
+                future.result()
+
+
+def in_background(work: Callable[[], nn.Module]) -> Future[nn.Module]:
+    """A daemon, unlike an executor's threads: Ctrl-C must not wait for 28 GB."""
+    future: Future[nn.Module] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True, name="next expert").start()
+    return future
+
+
+def on_own_stream(device: torch.device, work: Callable[[], nn.Module]) -> nn.Module:
+    """Copies to the device neither wait for the other expert's kernels nor hold them up, and are done on return."""
+    if device.type != "cuda":
+        return work()
+    with torch.cuda.stream(torch.cuda.Stream(device)) as _:
+        model = work()
+        torch.cuda.current_stream(device).synchronize()
+    return model
+
+
+def release(device: torch.device) -> None:
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def expert_bytes(config: WanConfig, dtype: torch.dtype) -> int:
+    """Size of one expert's weights, from a model without storage."""
+    from wan.modules.model import WanModel
+
+    with torch.device("meta"):
+        return sum(p.numel() for p in WanModel(config).parameters()) * dtype.itemsize
+
+
+def activation_bytes(config: WanConfig, tokens: int) -> int:
+    """What one forward needs beside the weights, at its peak in the feed-forward: per token the float32 stream, its
+    normed and modulated copies, and the two hidden states; an estimate to choose a residency by, not a bound."""
+    return tokens * (16 * config.dim + 4 * config.ffn_dim)
+
+
+def choose_residency(free: int, expert: int, activations: int) -> Residency:
+    """The fastest that fits in `free` bytes of device memory, with a tenth to spare for fragments."""
+    usable = 0.9 * free
+    if 2 * expert + activations <= usable:
+        return "both"
+    return "one" if expert + activations <= usable else "stream"

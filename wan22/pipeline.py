@@ -1,0 +1,118 @@
+"""The denoising loop: a plan read row by row. A generator of steps, so that a command, a comparison and a benchmark are the
+same loop watched by different eyes.
+
+Nothing here knows files or prompts (wan22.generation does) and nothing here decides anything: which expert, which branches,
+how many frames and when they are completed are columns of the plan.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from wan.modules.model import WanModel
+from wan.solvers import SOLVERS, History
+from wan22 import frames
+from wan22.guidance import Guidance, Prompt
+from wan22.plan import Expert, Step
+
+
+class ExpertSource(Protocol):
+    def get(self, expert: Expert) -> WanModel: ...
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What one video is made from: prompt embeddings (L, text_dim), and for image to video the condition of all frames."""
+
+    context: Tensor
+    context_null: Tensor
+    y: Tensor | None = None  # (1, 20, F, H, W)
+
+
+@dataclass(frozen=True)
+class StepDone:
+    step: Step
+    latents: Tensor  # (1, 16, latent_frames, H, W) at step.sigma_next
+    seconds: float  # the step's own work
+    waited: float  # for its expert to be there; a switch's price
+
+
+def draw_noise(shape: Sequence[int], seed: int, device: torch.device | str) -> Tensor:
+    """Noise of all frames (C, F, H, W) with a leading batch of 1; drawn where the official code draws it, so that a seed means
+    the same video."""
+    generator = torch.Generator(device=device).manual_seed(seed)
+    return torch.randn(*shape, generator=generator, device=device, dtype=torch.float32).unsqueeze(0)
+
+
+@torch.no_grad()
+def denoise(
+    steps: Sequence[Step], experts: ExpertSource, noise: Tensor, conditions: Conditions, solver_name: str = "unipc"
+) -> Iterator[StepDone]:
+    """From noise (1, C, F, H, W) of all frames to clean latents, one step at a time."""
+    solver = SOLVERS[solver_name]([step.sigma for step in steps] + [0.0])
+    history, guidance, texts = History(), Guidance(), Texts(conditions)
+    latents = frames.start(noise, steps[0].latent_frames)
+    for step in steps:
+        started = time.perf_counter()
+        model = experts.get(step.expert)
+        ready = time.perf_counter()
+        if step.completion:
+            latents = frames.complete(step.completion, latents, history, noise, step.sigma, steps[step.index - 1].sigma)
+        check_tokens(model, latents, step)
+        y = None if conditions.y is None else conditions.y[:, :, list(step.frame_positions)]
+
+        def ask(prompt: Prompt, model=model, latents=latents, step=step, y=y) -> Tensor:
+            t = torch.tensor([step.timestep], device=latents.device)
+            return model(latents, t, texts.embedded(model, step.expert, prompt), y, step.frame_positions)
+
+        latents = solver.step(step.index, guidance.velocity(step, ask), latents, history)
+        wait_for(latents.device)
+        yield StepDone(step, latents, time.perf_counter() - ready, ready - started)
+
+
+class Texts:
+    """The two prompts as the present expert embeds them; each expert has its own embedding, done once for all its steps."""
+
+    def __init__(self, conditions: Conditions):
+        self._contexts = {"cond": conditions.context, "uncond": conditions.context_null}
+        self._expert: Expert | None = None
+        self._embedded: dict[Prompt, Tensor] = {}
+
+    def embedded(self, model: WanModel, expert: Expert, prompt: Prompt) -> Tensor:
+        if expert != self._expert:
+            self._expert, self._embedded = expert, {}
+        if prompt not in self._embedded:
+            self._embedded[prompt] = model.embed_text([self._contexts[prompt]])
+        return self._embedded[prompt]
+
+
+def check_tokens(model: WanModel, latents: Tensor, step: Step) -> None:
+    """The model derives its length from the latents; the plan worked it out beforehand. One number, two ways."""
+    depth, height, width = model.config.patch_size
+    _, _, latent_frames, rows, columns = latents.shape
+    tokens = (latent_frames // depth) * (rows // height) * (columns // width)
+    assert (latent_frames, tokens) == (step.latent_frames, step.seq_len), f"step {step.index}: {tokens} tokens, {step}"
+
+
+def wait_for(device: torch.device) -> None:
+    """Until the device has done what it was given, so that seconds are those of the work."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def phase_by_phase(
+    plans: Sequence[Sequence[Step]], runs: Sequence[Iterator[StepDone]]
+) -> Iterator[tuple[int, StepDone]]:
+    """Several runs through the high-noise expert, then all of them through the low-noise one: one switch for any number of
+    videos, so that no expert is loaded twice. Yields the number of the run beside its step."""
+    for expert in ("high", "low"):
+        for i, (steps, run) in enumerate(zip(plans, runs, strict=True)):
+            for step in steps:
+                if step.expert == expert:
+                    yield i, next(run)
