@@ -138,14 +138,15 @@ class CausalWanModel(nn.Module):
     def embed(
         self,
         x: Tensor,
-        t: Tensor,
+        t: Tensor | float,
         visual_context: Tensor,
         actions: tuple[Tensor | None, Tensor | None],
         cache: BlockCaches | None,
         start_frame: int,
     ) -> tuple[Tensor, BlockInputs, tuple[int, int, int]]:
         tokens, grid = patchify(self.patch_embedding, x)
-        time = self.time_embedding(sinusoid(t, self.config.freq_dim).to(self.dtype))  # (B, F, C)
+        t = t if isinstance(t, Tensor) else torch.full((len(x), 1), float(t), device=x.device)
+        time = self.time_embedding(sinusoid(t, self.config.freq_dim).to(self.dtype))  # (B, F or 1, C)
         positions = range(start_frame, start_frame + grid[0])
         frame_mask = self.frame_mask(grid[0], x.device) if cache is None else None
         inputs = BlockInputs(
@@ -187,7 +188,7 @@ class CausalWanModel(nn.Module):
     def forward(
         self,
         x: Tensor,
-        t: Tensor,
+        t: Tensor | float,
         visual_context: Tensor,
         cond_concat: Tensor,
         mouse_cond: Tensor | None = None,
@@ -202,7 +203,7 @@ class CausalWanModel(nn.Module):
         current_start: int = 0,
         cache_start: int | None = None,
     ) -> Tensor:
-        """Flow (B, 16, F, H, W) of x (B, 16, F, H, W) at t (B, F).
+        """Flow (B, 16, F, H, W) of x (B, 16, F, H, W) at t: (B, F), or a number for all frames.
 
         With `cache`, x is the block whose first latent frame is `start_frame`; without, it is a whole sequence from
         frame 0. mouse_cond (B, T, 2) and keyboard_cond (B, T, keys) end with the last frame of x, one action a video
