@@ -97,14 +97,23 @@ class RollingLayer:
 
 
 class CrossCache:
-    """Keys and values of the image context, computed once a rollout and layer."""
+    """Keys and values of the image context, computed once a rollout and layer; later rollouts reuse the addresses."""
 
     def __init__(self) -> None:
         self.layers: dict[int, tuple[Tensor, Tensor]] = {}
+        self.reset()
+
+    def reset(self) -> None:
+        self.current: set[int] = set()
 
     def once(self, index: int, compute: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-        if index not in self.layers:
-            self.layers[index] = compute()
+        if index not in self.current:
+            kv = compute()
+            kept = self.layers.setdefault(index, kv)
+            if kept is not kv:  # a captured graph reads these addresses
+                kept[0].copy_(kv[0])
+                kept[1].copy_(kv[1])
+            self.current.add(index)
         return self.layers[index]
 
 
@@ -140,7 +149,7 @@ class RolloutCache:
     def reset(self) -> None:
         for cache in self.rolling.values():
             cache.reset()
-        self.cross.layers.clear()
+        self.cross.reset()
 
     def tensors(self) -> dict[str, Tensor]:
         """What a save point must hold; positions included, so that loading needs no second channel."""
@@ -153,4 +162,4 @@ class RolloutCache:
                 raise ValueError(f"save point has a {kind} cache of {tuple(saved[kind].shape)}, this model needs {tuple(cache.buffer.shape)}; load it with the model and size that wrote it")  # fmt: skip
             cache.buffer.copy_(saved[kind])
             cache.start, cache.written = int(saved["start"]), bool(saved["written"])
-        self.cross.layers.clear()
+        self.cross.reset()
