@@ -6,6 +6,7 @@ TORCH ?= $(shell grep '^torch==' constraints.txt)
 GOLDEN_DIR ?= tests/golden/data
 BIN := .venv/bin
 STAMP := .venv/ready
+PIP := $(BIN)/pip install -q --disable-pip-version-check
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
 
 .DEFAULT_GOAL := help
@@ -19,10 +20,11 @@ setup: $(STAMP) ## make or update the environment in .venv
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
-	@# torch comes first and apart from the other pins, so that TORCH may name another version or build
-	grep -v '^torch==' constraints.txt > .venv/constraints.txt
-	$(BIN)/pip install -q --disable-pip-version-check -c .venv/constraints.txt $(TORCH)
-	$(BIN)/pip install -q --disable-pip-version-check -c .venv/constraints.txt -e '.[dev,play]'
+	@# torch first and apart from the other pins, so that TORCH may name another build; one that brings its triton keeps it
+	$(PIP) $(TORCH)
+	apart=torch; $(BIN)/python -c 'import triton' 2>/dev/null && apart='torch|triton'; \
+		grep -vE "^($$apart)==" constraints.txt > .venv/constraints.txt
+	$(PIP) -c .venv/constraints.txt -e '.[dev,play]'
 	@touch $@
 
 demo: $(STAMP) ## make a video and say where it is
