@@ -60,20 +60,28 @@ def denoise(
     latents = frames.start(noise, steps[0].latent_frames)
     for step in steps:
         started = time.perf_counter()
-        model = experts.get(step.expert)
+        experts.get(step.expert)  # not kept: at a switch nothing here may hold on to the one that leaves
         ready = time.perf_counter()
         if step.completion:
             latents = frames.complete(step.completion, latents, history, noise, step.sigma, steps[step.index - 1].sigma)
-        check_tokens(model, latents, step)
-        y = None if conditions.y is None else conditions.y[:, :, list(step.frame_positions)]
-
-        def ask(prompt: Prompt, model=model, latents=latents, step=step, y=y) -> Tensor:
-            t = torch.tensor([step.timestep], device=latents.device)
-            return model(latents, t, texts.embedded(model, step.expert, prompt), y, step.frame_positions)
-
-        latents = solver.step(step.index, guidance.velocity(step, ask), latents, history)
+        flow = velocity(experts.get(step.expert), step, latents, texts, conditions.y, guidance)
+        latents = solver.step(step.index, flow, latents, history)
         wait_for(latents.device)
         yield StepDone(step, latents, time.perf_counter() - ready, ready - started)
+
+
+def velocity(
+    model: WanModel, step: Step, latents: Tensor, texts: Texts, y: Tensor | None, guidance: Guidance
+) -> Tensor:
+    """The guided velocity of one step."""
+    check_tokens(model, latents, step)
+    t = torch.tensor([step.timestep], device=latents.device)
+    part = None if y is None else y[:, :, list(step.frame_positions)]
+
+    def ask(prompt: Prompt) -> Tensor:
+        return model(latents, t, texts.embedded(model, step.expert, prompt), part, step.frame_positions)
+
+    return guidance.velocity(step, ask)
 
 
 class Texts:
@@ -106,11 +114,18 @@ def wait_for(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+def one_by_one(plans: Sequence[Sequence[Step]], runs: Sequence[Iterator[StepDone]]) -> Iterator[tuple[int, StepDone]]:
+    """Each run to its end before the next; the number of the run beside its step."""
+    for i, run in enumerate(runs):
+        for done in run:
+            yield i, done
+
+
 def phase_by_phase(
     plans: Sequence[Sequence[Step]], runs: Sequence[Iterator[StepDone]]
 ) -> Iterator[tuple[int, StepDone]]:
     """Several runs through the high-noise expert, then all of them through the low-noise one: one switch for any number of
-    videos, so that no expert is loaded twice. Yields the number of the run beside its step."""
+    videos, so that no expert is loaded twice."""
     for expert in ("high", "low"):
         for i, (steps, run) in enumerate(zip(plans, runs, strict=True)):
             for step in steps:

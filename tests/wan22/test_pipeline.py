@@ -1,5 +1,6 @@
 """The loop does what the plan says: lengths, branches, conditions, the same bytes from the same seed."""
 
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 
 from tests.wan.tiny_models import wan_model
 from wan22.config import Request
+from wan22.experts import Experts
 from wan22.pipeline import Conditions, denoise, draw_noise, phase_by_phase
 from wan22.plan import plan
 
@@ -121,6 +123,21 @@ def test_delta_is_exact_where_the_difference_does_not_change():
     cond = run(replace(REQUEST, cfg_truncate_steps=1), Source())[-1].latents
     torch.testing.assert_close(delta, exact, atol=1e-5, rtol=0)
     assert (cond - exact).abs().max() > 1e-3
+
+
+def test_nothing_in_the_loop_holds_on_to_the_expert_that_leaves():
+    alive = weakref.WeakSet()
+    together = []
+
+    def load(expert, device):
+        model = wan_model()
+        alive.add(model)
+        model.register_forward_pre_hook(lambda *_: together.append(len(alive)))
+        return model
+
+    noise = draw_noise(FULL_SHAPE[1:], seed=3, device="cpu")
+    list(denoise(plan(REQUEST), Experts(load, "cpu", "one"), noise, conditions()))
+    assert together[-1] == 1  # the other expert was let go at the switch
 
 
 def test_several_videos_pass_the_switch_once():

@@ -30,7 +30,10 @@ class BlockStream:
         self.device = device
         self.parameters = [list(block.parameters()) for block in blocks]
         pinned = device.type == "cuda"  # only pinned memory is copied while the device computes
-        self.host = [[p.data.pin_memory() if pinned else p.data for p in params] for params in self.parameters]
+        if pinned:
+            for parameter in (p for params in self.parameters for p in params):
+                parameter.data = parameter.data.pin_memory()
+        self.host = [[p.data for p in params] for params in self.parameters]
         self.coming: dict[int, list[Tensor]] = {}
         self.stream = torch.cuda.Stream(device) if pinned else None
 

@@ -1,0 +1,123 @@
+"""Videos from one checkpoint: text, noise, the denoising loop and the decoder in order, each part loaded once for all of them.
+
+With both experts resident videos are made one after the other; otherwise all of them pass the high-noise expert and then
+the low-noise one, so that no expert is loaded twice. Steps and frames are generated: whoever drives decides what to show.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from wan22 import image as images
+from wan22.config import Request, ResolvedRequest, latent_frames, video_frames
+from wan22.experts import Experts, Residency
+from wan22.parts import Parts
+from wan22.pipeline import Conditions, StepDone, denoise, draw_noise, one_by_one, phase_by_phase, wait_for
+from wan22.plan import plan
+
+log = logging.getLogger(__name__)
+
+
+def seeded(request: Request, offset: int = 0) -> ResolvedRequest:
+    """The request with its seed decided: a negative one is drawn, and recorded like any other."""
+    seed = request.base_seed if request.base_seed >= 0 else secrets.randbelow(2**31)
+    resolved = replace(request, base_seed=seed + offset).resolved()
+    if not resolved.prompt.strip():
+        raise ValueError("the prompt is empty; say with --prompt what the video shows")
+    return resolved
+
+
+class Generation:
+    def __init__(
+        self, parts: Parts, requests: Sequence[ResolvedRequest], residency: Residency, image: Image.Image | None = None
+    ):
+        self.parts, self.requests, self.residency = parts, requests, residency
+        self.plans = [plan(request) for request in requests]
+        self.latents: list[Tensor | None] = [None] * len(requests)
+        self.seconds: list[dict[str, float]] = [defaultdict(float) for _ in requests]  # by what they were spent on
+        self.load_seconds = 0.0
+        self._image = image
+        self._experts = Experts(parts.load_expert, parts.device, residency)
+
+    def steps(self) -> Iterator[tuple[int, StepDone]]:
+        """Every step of every video, with the number of the video; after its last step a video can be decoded."""
+        conditions = self._conditions()
+        runs = [
+            denoise(steps, self._experts, self._noise(request), condition, request.sample_solver)
+            for steps, request, condition in zip(self.plans, self.requests, conditions, strict=True)
+        ]
+        order = one_by_one if self.residency == "both" else phase_by_phase
+        left = len(runs)
+        for i, done in order(self.plans, runs):
+            self.seconds[i][done.step.expert] += done.seconds
+            self.load_seconds += done.waited
+            if done.step is self.plans[i][-1]:
+                self.latents[i] = done.latents
+                left -= 1
+            if not left:
+                self._experts.close()  # decoding has the device to itself
+            yield i, done
+
+    def frames(self, i: int, tiled: bool = False) -> Iterator[np.ndarray]:
+        """Video i as uint8 [F, H, W, 3], a few frames at a time, cut to the length that was asked for."""
+        latents, left = self.latents[i], self.requests[i].frame_num
+        assert latents is not None, "a video is decoded after its last step"
+        vae = self.parts.vae
+        for chunk in self._timed(
+            i, "decode", vae.decode_tiled_chunks(latents) if tiled else vae.decode_chunks(latents)
+        ):
+            pixels = to_uint8(chunk[0])[:left]
+            left -= len(pixels)
+            yield pixels
+
+    def _conditions(self) -> list[Conditions]:
+        started = time.perf_counter()
+        texts = self.parts.encode_prompts([p for r in self.requests for p in (r.prompt, r.n_prompt)])
+        for seconds in self.seconds:
+            seconds["text"] = time.perf_counter() - started
+        return [Conditions(texts[r.prompt], texts[r.n_prompt], self._image_condition(r)) for r in self.requests]
+
+    def _image_condition(self, request: ResolvedRequest) -> Tensor | None:
+        if self._image is None:
+            return None
+        pixels = images.image_tensor(self._image, *request.width_height).to(self.parts.device)
+        return images.image_condition(pixels, request.latent_size[0], self.parts.vae)
+
+    def _noise(self, request: ResolvedRequest) -> Tensor:
+        return draw_noise((self.parts.config.out_dim, *request.latent_size), request.base_seed, self.parts.device)
+
+    @torch.no_grad()
+    def _timed(self, i: int, what: str, chunks: Iterator[Tensor]) -> Iterator[Tensor]:
+        while True:
+            started = time.perf_counter()
+            chunk = next(chunks, None)
+            wait_for(self.parts.device)
+            self.seconds[i][what] += time.perf_counter() - started
+            if chunk is None:
+                return
+            yield chunk
+
+
+def to_uint8(frames: Tensor) -> np.ndarray:
+    """[3, F, H, W] in [-1, 1] to [F, H, W, 3]."""
+    return ((frames.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 3, 0).cpu().numpy()
+
+
+def rounding_note(request: ResolvedRequest) -> str | None:
+    """What is said once about a length that the VAE cannot have."""
+    made = video_frames(latent_frames(request.frame_num))
+    return (
+        None
+        if made == request.frame_num
+        else f"{request.frame_num} frames are not 4n+1: {made} are made and cut to {request.frame_num}"
+    )

@@ -1,0 +1,85 @@
+"""The parts of a checkpoint folder, opened when they are needed: text encoder, two experts, VAE.
+
+The folder is looked at first and as a whole, so that what is missing or mixed up is said before anything is loaded.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from wan.checkpoint import find_in, load_t5, load_vae, load_wan, open_weights
+from wan.config import WanConfig
+from wan.config_files import parse_config, read_config
+from wan.modules.model import WanModel
+from wan.modules.vae import WanVAE
+from wan.text import TextEncoder, Tokenizer
+from wan22.config import NO_SWITCH, Task
+from wan22.experts import release
+from wan22.plan import Expert
+
+log = logging.getLogger(__name__)
+
+
+class Parts:
+    """`dtype` is that of the experts; the text encoder runs in bfloat16 and the VAE in float32, as upstream has them."""
+
+    def __init__(
+        self, folder: Path | str, task: Task, device: torch.device | str, dtype: torch.dtype, t5_cpu: bool = False
+    ):
+        self.task, self.device, self.dtype = task, torch.device(device), dtype
+        self.t5_device = torch.device("cpu") if t5_cpu else self.device
+        check_two_experts(Path(folder))
+        self.paths = find_in(folder, "high_noise", "low_noise", "text_encoder", "tokenizer", "vae")
+        self._experts: dict[Expert, Path] = {"high": self.paths["high_noise"], "low": self.paths["low_noise"]}
+        check_not_mixed_up(self._experts)
+        self._vae: WanVAE | None = None
+
+    @property
+    def config(self) -> WanConfig:
+        """The experts' architecture as the folder states it, else the released one."""
+        values = read_config(self._experts["high"])
+        return values and parse_config(WanConfig, values) or self.task.model
+
+    def encode_prompts(self, prompts: Sequence[str]) -> dict[str, Tensor]:
+        """Each different prompt (L, text_dim) on the device; the encoder is freed before this returns."""
+        different = list(dict.fromkeys(prompts))
+        tokenizer = Tokenizer(self.paths["tokenizer"], self.config.text_len)
+        model = load_t5(self.paths["text_encoder"], device=self.t5_device, dtype=torch.bfloat16)
+        contexts = TextEncoder(tokenizer, model).encode(different)
+        on_device = {prompt: context.to(self.device) for prompt, context in zip(different, contexts, strict=True)}
+        del model, contexts
+        release(self.t5_device)
+        return on_device
+
+    def load_expert(self, expert: Expert, device: torch.device) -> WanModel:
+        return load_wan(self._experts[expert], device=device, dtype=self.dtype, model_type=self.task.model.model_type)
+
+    @property
+    def vae(self) -> WanVAE:
+        if self._vae is None:
+            self._vae = load_vae(self.paths["vae"], device=self.device, dtype=torch.float32)
+        return self._vae
+
+
+def check_two_experts(folder: Path) -> None:
+    """A folder that is itself one model gets a reason, not a list of what it lacks."""
+    if folder.is_dir() and any(folder.glob("diffusion_pytorch_model*.safetensors*")):
+        raise ValueError(NO_SWITCH.format(what=folder))
+
+
+def check_not_mixed_up(experts: dict[Expert, Path]) -> None:
+    """Shapes are the same, so names and values are all there is to tell a high-noise expert from a low-noise one."""
+    for expert, other in (("high", "low"), ("low", "high")):
+        name = experts[expert].resolve().name  # a link by the right name may lead to the wrong folder
+        if other in name and expert not in name:
+            raise ValueError(
+                f"the {expert}-noise expert is {experts[expert].resolve()}: the two are swapped; exchange them"
+            )
+    first = [open_weights(path).read("patch_embedding.weight", torch.float32) for path in experts.values()]
+    if first[0].shape == first[1].shape and torch.equal(*first):
+        raise ValueError(f"{experts['high']} and {experts['low']} are the same expert twice; download the other one")
