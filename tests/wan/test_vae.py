@@ -40,6 +40,15 @@ def noise(*shape: int, seed: int = 1) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
+@pytest.mark.parametrize("kernel, stride", [((3, 3, 3), 1), ((3, 1, 1), 1), ((3, 1, 1), 2)])
+def test_causal_convolution_is_the_3d_convolution(kernel, stride):
+    conv = vae_layers.CausalConv3d(4, 6, kernel, stride).requires_grad_(False)
+    x = noise(2, 4, 5, 6, 7)
+    before = torch.zeros(2, 4, kernel[0] - stride, 6, 7)
+    want = nn.Conv3d.forward(conv, torch.cat([before, x], 2))
+    assert_close("convolution", conv(x, StreamState([])), want, REORDERED)
+
+
 # --- time ---------------------------------------------------------------------------------------------------------
 
 
@@ -206,7 +215,7 @@ def test_overlap_must_fit_the_tile(vae):
 
 
 # one rounding per layer: bf16 keeps 8 bits, fp16 11, through some 30 layers
-@pytest.mark.parametrize("dtype, tolerance", [(torch.bfloat16, 0.1), (torch.float16, 0.02)])
+@pytest.mark.parametrize("dtype, tolerance", [(torch.bfloat16, 0.2), (torch.float16, 0.02)])
 def test_half_precision_is_close(vae, dtype, tolerance):
     half = WanVAE(SMALL).eval().requires_grad_(False)
     half.load_state_dict(vae.state_dict())
