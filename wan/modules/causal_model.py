@@ -18,8 +18,20 @@ from torch import Tensor, nn
 from wan.config import UNIVERSAL, CausalConfig, from_dict
 from wan.modules.action import ActionModule
 from wan.modules.cache import RolloutCache, window_frames
-from wan.modules.layers import CrossAttention, Head, ImageProjection, LayerCache, LayerNorm, SelfAttention
-from wan.modules.layers import feed_forward, gated, modulate, patchify, sinusoid, unpatchify
+from wan.modules.layers import (
+    CrossAttention,
+    Head,
+    ImageProjection,
+    LayerCache,
+    LayerNorm,
+    SelfAttention,
+    feed_forward,
+    gated,
+    modulate,
+    patchify,
+    sinusoid,
+    unpatchify,
+)
 from wan.modules.official_cache import OfficialCaches
 from wan.modules.rope import Rope, axis_dims, rope_table
 

@@ -14,8 +14,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wan.config import T2V_A14B, WanConfig
-from wan.modules.layers import CrossAttention, Head, LayerNorm, SelfAttention
-from wan.modules.layers import feed_forward, gated, modulate, patchify, sinusoid, unpatchify
+from wan.modules.layers import (
+    CrossAttention,
+    Head,
+    LayerNorm,
+    SelfAttention,
+    feed_forward,
+    gated,
+    modulate,
+    patchify,
+    sinusoid,
+    unpatchify,
+)
 from wan.modules.rope import Rope, axis_dims, rope_table
 
 
