@@ -73,7 +73,7 @@ class Request:
 
     def resolved(self) -> ResolvedRequest:
         task = find_task(self.task, self.enable_half_frame_generation)
-        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        given = {field.name: getattr(self, field.name) for field in fields(Request)}
         for name in ("frame_num", "sample_steps", "sample_shift", "sample_guide_scale"):
             if given[name] is None:
                 given[name] = getattr(task, name)

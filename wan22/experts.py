@@ -11,16 +11,14 @@ import gc
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Literal
 
 import torch
 from torch import nn
 
 from wan.accel.offload import stream_blocks
-from wan.config import WanConfig
+from wan22.memory import Residency
 from wan22.plan import Expert
 
-Residency = Literal["both", "one", "stream"]
 Load = Callable[[Expert, torch.device], nn.Module]
 HOST = torch.device("cpu")
 AFTER: dict[Expert, Expert] = {"high": "low"}
@@ -101,25 +99,3 @@ def release(device: torch.device) -> None:
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
-
-
-def expert_bytes(config: WanConfig, dtype: torch.dtype) -> int:
-    """Size of one expert's weights, from a model without storage."""
-    from wan.modules.model import WanModel
-
-    with torch.device("meta"):
-        return sum(p.numel() for p in WanModel(config).parameters()) * dtype.itemsize
-
-
-def activation_bytes(config: WanConfig, tokens: int) -> int:
-    """What one forward needs beside the weights, at its peak in the feed-forward: per token the float32 stream, its
-    normed and modulated copies, and the two hidden states; an estimate to choose a residency by, not a bound."""
-    return tokens * (16 * config.dim + 4 * config.ffn_dim)
-
-
-def choose_residency(free: int, expert: int, activations: int) -> Residency:
-    """The fastest that fits in `free` bytes of device memory, with a tenth to spare for fragments."""
-    usable = 0.9 * free
-    if 2 * expert + activations <= usable:
-        return "both"
-    return "one" if expert + activations <= usable else "stream"

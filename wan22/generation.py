@@ -6,7 +6,6 @@ the low-noise one, so that no expert is loaded twice. Steps and frames are gener
 
 from __future__ import annotations
 
-import logging
 import secrets
 import time
 from collections import defaultdict
@@ -20,12 +19,11 @@ from torch import Tensor
 
 from wan22 import image as images
 from wan22.config import Request, ResolvedRequest, latent_frames, video_frames
-from wan22.experts import Experts, Residency
+from wan22.experts import Experts
+from wan22.memory import Phase, Residency, activation_bytes, expert_bytes, explain
 from wan22.parts import Parts
 from wan22.pipeline import Conditions, StepDone, denoise, draw_noise, one_by_one, phase_by_phase, wait_for
 from wan22.plan import plan
-
-log = logging.getLogger(__name__)
 
 
 def seeded(request: Request, offset: int = 0) -> ResolvedRequest:
@@ -46,6 +44,7 @@ class Generation:
         self.latents: list[Tensor | None] = [None] * len(requests)
         self.seconds: list[dict[str, float]] = [defaultdict(float) for _ in requests]  # by what they were spent on
         self.load_seconds = 0.0
+        self.phase: Phase = "text"
         self._image = image
         self._experts = Experts(parts.load_expert, parts.device, residency)
 
@@ -56,6 +55,7 @@ class Generation:
             denoise(steps, self._experts, self._noise(request), condition, request.sample_solver)
             for steps, request, condition in zip(self.plans, self.requests, conditions, strict=True)
         ]
+        self.phase = "denoise"
         order = one_by_one if self.residency == "both" else phase_by_phase
         left = len(runs)
         for i, done in order(self.plans, runs):
@@ -72,6 +72,7 @@ class Generation:
         """Video i as uint8 [F, H, W, 3], a few frames at a time, cut to the length that was asked for."""
         latents, left = self.latents[i], self.requests[i].frame_num
         assert latents is not None, "a video is decoded after its last step"
+        self.phase = "decode"
         vae = self.parts.vae
         for chunk in self._timed(
             i, "decode", vae.decode_tiled_chunks(latents) if tiled else vae.decode_chunks(latents)
@@ -79,6 +80,14 @@ class Generation:
             pixels = to_uint8(chunk[0])[:left]
             left -= len(pixels)
             yield pixels
+        self.phase = "denoise"
+
+    def out_of_memory(self, tiled: bool = False) -> str:
+        """What to say if the device's memory did not suffice."""
+        config = self.parts.config
+        tokens = max(step.seq_len for steps in self.plans for step in steps)
+        expert, activations = expert_bytes(config, self.parts.dtype), activation_bytes(config, tokens)
+        return explain(self.phase, self.residency, expert, activations, tiled)
 
     def _conditions(self) -> list[Conditions]:
         started = time.perf_counter()
@@ -90,6 +99,7 @@ class Generation:
     def _image_condition(self, request: ResolvedRequest) -> Tensor | None:
         if self._image is None:
             return None
+        self.phase = "image"
         pixels = images.image_tensor(self._image, *request.width_height).to(self.parts.device)
         return images.image_condition(pixels, request.latent_size[0], self.parts.vae)
 

@@ -5,7 +5,6 @@ The folder is looked at first and as a whole, so that what is missing or mixed u
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,14 +14,13 @@ from torch import Tensor
 from wan.checkpoint import find_in, load_t5, load_vae, load_wan, open_weights
 from wan.config import WanConfig
 from wan.config_files import parse_config, read_config
+from wan.key_names import EXPERT
 from wan.modules.model import WanModel
 from wan.modules.vae import WanVAE
 from wan.text import TextEncoder, Tokenizer
 from wan22.config import NO_SWITCH, Task
 from wan22.experts import release
 from wan22.plan import Expert
-
-log = logging.getLogger(__name__)
 
 
 class Parts:
@@ -80,6 +78,15 @@ def check_not_mixed_up(experts: dict[Expert, Path]) -> None:
             raise ValueError(
                 f"the {expert}-noise expert is {experts[expert].resolve()}: the two are swapped; exchange them"
             )
-    first = [open_weights(path).read("patch_embedding.weight", torch.float32) for path in experts.values()]
-    if first[0].shape == first[1].shape and torch.equal(*first):
+    if torch.equal(*map(modulation, experts.values())):
         raise ValueError(f"{experts['high']} and {experts['low']} are the same expert twice; download the other one")
+
+
+def modulation(path: Path) -> Tensor:
+    """A few numbers that training has made an expert's own."""
+    weights = open_weights(path)
+    if weights.holds != EXPERT:
+        raise ValueError(f"{path} holds {weights.holds}; {EXPERT} is needed here")
+    numbers = torch.empty(weights.shape("head.modulation"))
+    weights.read_into("head.modulation", numbers, scratch=torch.empty(numbers.nbytes, dtype=torch.uint8))
+    return numbers

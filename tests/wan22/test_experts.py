@@ -11,7 +11,8 @@ from torch import nn
 
 from tests.wan.tiny_models import wan_model
 from wan.config import T2V_A14B
-from wan22.experts import Experts, activation_bytes, choose_residency, expert_bytes
+from wan22.experts import Experts
+from wan22.memory import activation_bytes, choose_residency, expert_bytes
 
 GB = 1024**3
 
