@@ -126,6 +126,13 @@ def video_frames(latents: int) -> int:
     return 1 + TEMPORAL_STRIDE * (latents - 1)
 
 
+def rounding_note(request: ResolvedRequest) -> str | None:
+    """What is said once about a length that the VAE cannot have."""
+    made = video_frames(latent_frames(request.frame_num))
+    short = f"{request.frame_num} frames are not 4n+1: {made} are made and cut to {request.frame_num}"
+    return None if made == request.frame_num else short
+
+
 def find_task(name: str, half: bool = False) -> Task:
     if name in DENSE_TASKS and half:
         raise ValueError(NO_SWITCH.format(what=name))

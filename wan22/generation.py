@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from wan22 import image as images
-from wan22.config import Request, ResolvedRequest, latent_frames, video_frames
+from wan22.config import Request, ResolvedRequest
 from wan22.experts import Experts
 from wan22.memory import Phase, Residency, activation_bytes, expert_bytes, explain
 from wan22.parts import Parts
@@ -121,13 +121,3 @@ class Generation:
 def to_uint8(frames: Tensor) -> np.ndarray:
     """[3, F, H, W] in [-1, 1] to [F, H, W, 3]."""
     return ((frames.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 3, 0).cpu().numpy()
-
-
-def rounding_note(request: ResolvedRequest) -> str | None:
-    """What is said once about a length that the VAE cannot have."""
-    made = video_frames(latent_frames(request.frame_num))
-    return (
-        None
-        if made == request.frame_num
-        else f"{request.frame_num} frames are not 4n+1: {made} are made and cut to {request.frame_num}"
-    )

@@ -1,0 +1,76 @@
+"""`wan22 plan`: the table of a run, made without weights."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+
+from mgcli.console import console
+from mgcli.wan22_flags import ACCELERATIONS, MACHINE, OUTPUT, PROMPT, VIDEO, takes
+from mgcli.wan22_request import wan22_request
+from wan22.config import ResolvedRequest, rounding_note
+from wan22.plan import Step, Totals
+from wan22.plan import plan as make_plan
+from wan22.plan import totals as add_up
+
+
+@takes(VIDEO, ACCELERATIONS, PROMPT, MACHINE, OUTPUT)
+def plan(flags: dict[str, Any]) -> None:
+    """Show what a run would do, step by step, and what it would cost; takes the flags of t2v and i2v."""
+    request = wan22_request(flags).resolved()
+    steps, totals = make_plan(request), add_up(request)
+    if note := rounding_note(request):
+        console.say(note)
+    data = {"steps": [as_json(step) for step in steps], "totals": asdict(totals)}
+    console.result(data, Group(heading(request), table(steps), summary(totals)))
+
+
+def as_json(step: Step) -> dict[str, Any]:
+    return {**asdict(step), "forwards": step.forwards}
+
+
+def heading(request: ResolvedRequest) -> str:
+    width, height = request.width_height
+    return f"{request.task}: {request.frame_num} frames of {width}x{height}, {request.sample_steps} steps of {request.sample_solver}"
+
+
+def table(steps: tuple[Step, ...]) -> Table:
+    columns = (
+        "step",
+        "expert",
+        "timestep",
+        "sigma",
+        "guidance",
+        "branch",
+        "latent frames",
+        "tokens",
+        "completion",
+    )
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        made.add_column(name, no_wrap=True, justify="left" if name in ("expert", "branch", "completion") else "right")
+    for s in steps:
+        guidance = "" if s.forwards == 1 and s.branch != "delta" else f"{s.guidance:g}"
+        completion = s.completion or ""
+        row = (
+            s.index + 1,
+            s.expert,
+            f"{s.timestep:.0f}",
+            f"{s.sigma:.4f}",
+            guidance,
+            s.branch,
+            s.latent_frames,
+            s.seq_len,
+        )
+        made.add_row(*map(str, row), completion)
+    return made
+
+
+def summary(totals: Totals) -> str:
+    return (
+        f"{totals.high} high-noise and {totals.low} low-noise steps, {totals.forwards} forwards of {totals.token_forwards:,} tokens in all;"
+        f" {totals.relative_cost:.2f} of the exact run's arithmetic ({1 / totals.relative_cost:.2f}x less)"
+    )

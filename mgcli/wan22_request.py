@@ -1,0 +1,99 @@
+"""Everything a `wan22` run is made from, as one frozen request: default < preset < --accel < flag.
+
+What the video is (wan22.config.Request) and how this machine makes it stay in one flat dataclass, so that a preset may
+hold either. No torch here: `wan22 plan` answers at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from mgcli.models import MODELS, models_dir, problems
+from mgcli.presets import load_preset, resolve
+from wan22.config import Request, find_task
+from wan22.plan import plan
+
+
+@dataclass(frozen=True)
+class Wan22Request(Request):
+    ckpt_dir: Path | None = None  # none: the downloaded release
+    prompt_file: Path | None = None
+    image: Path | None = None
+    save_file: Path | None = None  # none: named after the task, size, prompt and seed, in outputs/
+    save_latents: bool = False
+    device: str = "auto"
+    residency: Literal["auto", "both", "one", "stream"] = "auto"
+    t5_cpu: bool = False
+    convert_model_dtype: bool = False  # on CUDA the experts are in bfloat16 either way
+    vae_tiling: bool = False
+    attention: str = "auto"
+
+    def videos(self) -> list[Request]:
+        """What to make: one video, or one for each line of the prompt file, each with a seed of its own."""
+        kept = {field.name: getattr(self, field.name) for field in fields(Request)}
+        if self.prompt_file is None:
+            return [Request(**kept)]
+        if self.prompt:
+            raise ValueError("--prompt and --prompt_file were both given; give one")
+        prompts = [line.strip() for line in self.prompt_file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        if not prompts:
+            raise ValueError(f"{self.prompt_file} has no prompts; write one a line")
+        return [Request(**kept | {"prompt": prompt}) for prompt in prompts]
+
+
+def wan22_request(flags: dict[str, Any], task: str | None = None) -> Wan22Request:
+    """The request of a command that was given these flags; `task` is what the command is for, if it is for one."""
+    preset = load_preset(flags.pop("config_path")) if "config_path" in flags else {}
+    if "accel" in flags:
+        preset |= load_preset(f"configs/wan22/{flags.pop('accel')}.yaml")
+    preset = {"task": task} | preset if task else preset
+    if "sample_guide_scale" in flags:
+        flags["sample_guide_scale"] = guide_scale(flags["sample_guide_scale"])
+    if "offload_model" in flags:
+        flags["residency"] = residency_of(flags.pop("offload_model"), flags.get("residency"))
+    request = resolve(Wan22Request, preset, flags)
+    if task and request.task != task:
+        find_task(request.task, request.enable_half_frame_generation)  # its own reason comes first
+        raise ValueError(f"this command is for {task}; for {request.task} use wan22 {request.task[:3]}")
+    return request
+
+
+def guide_scale(text: str) -> float | tuple[float, float]:
+    try:
+        numbers = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) not in (1, 2):
+        raise ValueError(f"sample_guide_scale {text!r} is not a number or LOW,HIGH, such as 3,4")
+    return numbers if len(numbers) == 2 else numbers[0]
+
+
+def residency_of(offload_model: str, residency: str | None) -> str:
+    meaning = {"true": "one", "false": "both"}.get(offload_model.lower())
+    if meaning is None:
+        raise ValueError(f"offload_model {offload_model!r} must be True or False")
+    if residency not in (None, meaning):
+        raise ValueError(
+            f"--offload_model {offload_model} means --residency {meaning}, not {residency}; give one of the two"
+        )
+    return meaning
+
+
+def checkpoint_folder(request: Wan22Request) -> Path:
+    """The folder named, or the released one if it was downloaded."""
+    if request.ckpt_dir:
+        return request.ckpt_dir
+    model, root = MODELS[request.task], models_dir()
+    if problems(model, root):
+        raise ValueError(f"no checkpoint: `mg download {request.task}` fetches it, or name a folder with --ckpt_dir")
+    return root / model.folder
+
+
+def check_before_loading(request: Wan22Request) -> None:
+    """Every mistake that can be known without weights."""
+    for video in request.videos():
+        plan(video)
+        if not video.prompt.strip():
+            raise ValueError("the prompt is empty; say with --prompt what the video shows")
