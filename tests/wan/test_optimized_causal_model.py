@@ -86,3 +86,19 @@ def test_new_weights_and_dtypes_are_noticed():
     half = fast.to(torch.bfloat16)
     got = half(t=500, **given, cache=half.new_cache(1, 4, 6)).float()
     assert got.sub(want).abs().mean() / want.abs().mean() < 0.03  # bf16 has 8 bits: 0.4 % an operation
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("mode", ["universal", "gta_drive", "templerun"])
+@pytest.mark.parametrize(("window", "batch"), [(6, 1), (6, 2), (4, 1), (15, 1)])
+def test_equal_on_the_gpu_with_its_kernels(mode, window, batch, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)  # the reference embeds patches by a convolution
+    reference, fast = (m.to("cuda") for m in pair(mode, window))
+    frames = 3 * (window // 3 + 3)
+    inputs = {k: v if v is None else v.to("cuda") for k, v in causal_inputs(mode, frames, batch).items()}
+    ours, theirs = fast.new_cache(batch, 4, 6, 3), reference.new_cache(batch, 4, 6, 3)
+    for start in range(0, frames, 3):
+        given = block_of(inputs, start, 3)
+        for t in (1000.0, 0.0):
+            want = reference(t=t, **given, cache=theirs, start_frame=start)
+            torch.testing.assert_close(fast(t=t, **given, cache=ours, start_frame=start), want, **SAME)

@@ -16,12 +16,13 @@ from wan.modules.attention import attend
 from wan.modules.rope import Rope, apply_rope
 
 EPS = 1e-6
+MOST_FRAMES = 8  # a block's scores live in the registers of one warp
 KeysValues = tuple[Tensor, Tensor]
 
 
 def mouse_attention(qkv: Tensor, frames: int, heads: int, rope: Rope, slots: KeysValues, past: KeysValues) -> Tensor:
     """qkv (B, F*S, 3*H*D); slots (B*S, F, H, D) are written, past (B*S, P, H, D) read -> (B, F*S, H*D)."""
-    if use_triton(qkv):
+    if use_triton(qkv) and frames <= MOST_FRAMES:
         from wan.kernels.triton_action import mouse_attention as fused
 
         return fused(qkv, frames, heads, rope, slots, past)

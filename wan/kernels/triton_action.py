@@ -20,9 +20,17 @@ def _unit_rotated(x, cos, sin, ROWS: tl.constexpr, D: tl.constexpr, EPSILON: tl.
 
 
 @triton.jit
+def _attend_one(q, k, v, top, total, y):
+    """One more key in a running softmax. Not a product of (rows, keys): Triton would make a tiny tensor-core dot of it."""
+    score = tl.sum(q * k.to(tl.float32)[None, :], 1)
+    higher = tl.maximum(top, score)
+    kept, weight = tl.exp(top - higher), tl.exp(score - higher)
+    return higher, total * kept + weight, y * kept[:, None] + weight[:, None] * v.to(tl.float32)[None, :]
+
+
+@triton.jit
 def _mouse(qkv, cos, sin, keys, values, past_keys, past_values, out, spatial, past, cache_rows, scale,
-           H: tl.constexpr, D: tl.constexpr, F: tl.constexpr, ROWS: tl.constexpr, PAST: tl.constexpr,
-           EPSILON: tl.constexpr):  # fmt: skip
+           H: tl.constexpr, D: tl.constexpr, F: tl.constexpr, ROWS: tl.constexpr, EPSILON: tl.constexpr):  # fmt: skip
     position, head = tl.program_id(0).to(tl.int64), tl.program_id(1)  # position = b * S + s
     batch, s = position // spatial, position % spatial
     frame, d = tl.arange(0, ROWS), tl.arange(0, D)
@@ -42,25 +50,22 @@ def _mouse(qkv, cos, sin, keys, values, past_keys, past_values, out, spatial, pa
     # the current block comes from registers, the past from the cache: nothing is read that this launch writes
     kf, vf = k.to(tl.float32), v.to(tl.float32)
     q = q.to(out.dtype.element_ty).to(tl.float32) * scale
-    before = tl.arange(0, PAST)
-    there = before[:, None] < past
-    old_k = tl.load(past_keys + base + before[:, None] * H * D, mask=there, other=0.0).to(tl.float32)
-    old_v = tl.load(past_values + base + before[:, None] * H * D, mask=there, other=0.0).to(tl.float32)
-    now = tl.sum(q[:, None, :] * kf[None, :, :], 2)
-    now = tl.where((frame < F)[None, :], now, float("-inf"))
-    then = tl.sum(q[:, None, :] * old_k[None, :, :], 2)
-    then = tl.where((before < past)[None, :], then, float("-inf"))
-    top = tl.maximum(tl.max(now, 1), tl.max(then, 1))[:, None]
-    now, then = tl.exp(now - top), tl.exp(then - top)
-    total = tl.sum(now, 1) + tl.sum(then, 1)
-    y = tl.sum(now[:, :, None] * vf[None, :, :], 1) + tl.sum(then[:, :, None] * old_v[None, :, :], 1)
+    scores = tl.sum(q[:, None, :] * kf[None, :, :], 2)
+    scores = tl.where((frame < F)[None, :], scores, float("-inf"))
+    top = tl.max(scores, 1)
+    weights = tl.exp(scores - top[:, None])
+    total = tl.sum(weights, 1)
+    y = tl.sum(weights[:, :, None] * vf[None, :, :], 1)
+    for slot in range(past):
+        old = position * cache_rows + slot * H * D + head * D + d
+        top, total, y = _attend_one(q, tl.load(past_keys + old), tl.load(past_values + old), top, total, y)
     target = out + token[:, None] * H * D + head * D + d[None, :]
     tl.store(target, (y / total[:, None]).to(out.dtype.element_ty), mask=real)
 
 
 @triton.jit
 def _keyboard(q, cos, sin, keys, values, out, length, spatial, seen, cache_rows, scale, H: tl.constexpr,
-              D: tl.constexpr, ROWS: tl.constexpr, SEEN: tl.constexpr, EPSILON: tl.constexpr):  # fmt: skip
+              D: tl.constexpr, ROWS: tl.constexpr, EPSILON: tl.constexpr):  # fmt: skip
     batch, head = tl.program_id(1).to(tl.int64), tl.program_id(2)
     token, d = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.arange(0, D)
     real = token[:, None] < length
@@ -70,15 +75,13 @@ def _keyboard(q, cos, sin, keys, values, out, length, spatial, seen, cache_rows,
     sn = tl.load(sin + angle, mask=real, other=0.0)
     turned = _unit_rotated(tl.load(q + source, mask=real, other=0.0).to(tl.float32), c, sn, ROWS, D, EPSILON)
     turned = turned.to(out.dtype.element_ty).to(tl.float32) * scale
-    key = tl.arange(0, SEEN)
-    there = key[:, None] < seen
-    slots = batch * cache_rows + key[:, None] * H * D + head * D + d[None, :]
-    k = tl.load(keys + slots, mask=there, other=0.0).to(tl.float32)
-    v = tl.load(values + slots, mask=there, other=0.0).to(tl.float32)
-    scores = tl.sum(turned[:, None, :] * k[None, :, :], 2)
-    scores = tl.where((key < seen)[None, :], scores, float("-inf"))
-    weights = tl.exp(scores - tl.max(scores, 1)[:, None])
-    y = tl.sum(weights[:, :, None] * v[None, :, :], 1) / tl.sum(weights, 1)[:, None]
+    top = tl.full((ROWS,), float("-inf"), tl.float32)
+    total = tl.zeros((ROWS,), tl.float32)
+    y = tl.zeros((ROWS, D), tl.float32)
+    for slot in range(seen):
+        one = batch * cache_rows + slot * H * D + head * D + d
+        top, total, y = _attend_one(turned, tl.load(keys + one), tl.load(values + one), top, total, y)
+    y = y / total[:, None]
     tl.store(out + source, y.to(out.dtype.element_ty), mask=real)
 
 
@@ -108,7 +111,7 @@ def mouse_attention(qkv: Tensor, frames: int, heads: int, rope: Rope, slots: Key
     out, rows = qkv.new_empty(batch, length, width), _row_distance(heads, head_dim, *slots, *past)
     _mouse[(batch * spatial, heads)](
         qkv, *rope, *slots, *past, out, spatial, seen, rows, head_dim**-0.5, H=heads, D=head_dim, F=frames,
-        ROWS=triton.next_power_of_2(frames), PAST=triton.next_power_of_2(max(1, seen)), EPSILON=EPS, num_warps=1,
+        ROWS=triton.next_power_of_2(frames), EPSILON=EPS, num_warps=1,
     )  # fmt: skip
     return out
 
@@ -120,7 +123,7 @@ def keyboard_attention(q: Tensor, frames: int, heads: int, rope: Rope, seen: Key
     out = torch.empty_like(q)
     _keyboard[(triton.cdiv(length, rows), batch, heads)](
         q, *rope, *seen, out, length, length // frames, keys, _row_distance(heads, head_dim, *seen), head_dim**-0.5,
-        H=heads, D=head_dim, ROWS=rows, SEEN=triton.next_power_of_2(keys), EPSILON=EPS, num_warps=4,
+        H=heads, D=head_dim, ROWS=rows, EPSILON=EPS, num_warps=4,
     )  # fmt: skip
     return out
 
