@@ -7,6 +7,7 @@ needs nothing but a true one. What shapes cannot tell (heads, window) then comes
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable
 from dataclasses import replace
@@ -46,6 +47,7 @@ __all__ = [
     "load_wan", "open_weights",
 ]  # fmt: skip
 
+log = logging.getLogger(__name__)
 Config = TypeVar("Config")
 Model = TypeVar("Model", bound=nn.Module)
 Device = torch.device | str
@@ -179,7 +181,10 @@ def _choose(cls: type[Model], configs: Iterable[Any], weights: Weights) -> Model
 
 def _configs(cls: type[Config], weights: Weights, *released: Config, must_state: str | None = None) -> list[Config]:
     values = read_config(weights.path)
-    if values is None or must_state and must_state not in values:
+    if values is None:
+        return list(released)
+    if must_state and must_state not in values:
+        log.info("%s: its config.json does not state %s and is passed over", weights.path, must_state)
         return list(released)
     beside = parse_config(cls, values)
     return [beside, *released] if beside else list(released)

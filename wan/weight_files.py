@@ -13,8 +13,9 @@ import pickle
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -50,9 +51,14 @@ REPEAT = "the download is incomplete, repeat it"
 class Stored(Protocol):
     """One tensor of a file, not read yet."""
 
-    path: Path
-    shape: tuple[int, ...]
-    dtype: torch.dtype
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> torch.dtype: ...
 
     def read_into(self, target: Tensor, scratch: Tensor) -> None:
         """Fill a contiguous tensor of as many elements, of any dtype and on any device. `scratch` is some bytes of host
@@ -80,7 +86,7 @@ class StoredBytes:
                 self._fill(file, stored[: len(piece)])
                 piece.copy_(stored[: len(piece)])
 
-    def _fill(self, file: BinaryIO, tensor: Tensor) -> None:
+    def _fill(self, file: BufferedReader, tensor: Tensor) -> None:
         memory = tensor.view(torch.uint8).numpy()
         if file.readinto(memory) < memory.nbytes:
             raise ValueError(f"{self.path} ends inside a tensor; {REPEAT}")
@@ -155,15 +161,16 @@ def open_safetensors(path: Path) -> dict[str, Stored]:
 
 def _parse_header(path: Path, header: bytes) -> dict[str, tuple[str, tuple[int, ...], int, int]]:
     """Name -> dtype, shape, first byte and the byte after the last."""
+    parsed = {}
     try:
         entries = json.loads(header)
         entries.pop("__metadata__", None)
-        return {
-            name: (str(entry["dtype"]), tuple(map(int, entry["shape"])), *map(int, entry["data_offsets"]))
-            for name, entry in entries.items()
-        }
+        for name, entry in entries.items():
+            start, end = map(int, entry["data_offsets"])
+            parsed[name] = (str(entry["dtype"]), tuple(map(int, entry["shape"])), start, end)
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(f"{path} has a damaged header; download it again") from error
+    return parsed
 
 
 def open_torch(path: Path) -> dict[str, Stored]:

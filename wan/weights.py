@@ -67,6 +67,9 @@ def open_weights(path: Path | str) -> Weights:
         raise ValueError(f"{path} holds no model known here (its tensors: {some(sorted(stored)) or 'none'})")
     names = official_names(stored, *known)
     parts = {name: tuple(stored[key] for key in keys) for name, keys in names.items()}
+    for name, pieces in parts.items():
+        if len(pieces) > 1 and not (pieces[0].shape and len({piece.shape[1:] for piece in pieces}) == 1):
+            raise ValueError(f"{path}: the parts of {name} ({some(names[name])}) do not join; download it again")
     return Weights(path, known[0].holds, parts, _take_scales(parts))
 
 
@@ -105,7 +108,7 @@ def faults(model: nn.Module, weights: Weights) -> dict[str, list[str]]:
     """What keeps the file from being this model, by kind."""
     wanted = {name: tuple(t.shape) for name, t in model.state_dict().items()}
     given = weights.shapes
-    unused = model.unused_keys() if hasattr(model, "unused_keys") else ()
+    unused: tuple[str, ...] = getattr(model, "unused_keys", tuple)()
     shared = [name for name in wanted if name in given]
     return {
         "missing": [name for name in wanted if name not in given],

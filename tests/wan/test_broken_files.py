@@ -168,6 +168,16 @@ def test_a_config_that_is_no_json_is_named(tmp_path):
         load_causal(tmp_path, **F32)
 
 
+def test_parts_that_do_not_join(tmp_path):
+    """transformers stores q, k and v apart; read as one tensor they must agree."""
+    names = [f"encoder.layers.0.self_attn.{part}_proj.weight" for part in "qkv"]
+    tensors = {"embeddings.class_embedding": torch.ones(8), **{name: torch.ones(8, 8) for name in names}}
+    tensors[names[1]] = torch.ones(16, 4)
+    save_file(tensors, tmp_path / "clip.safetensors")
+    with pytest.raises(ValueError, match=r"the parts of transformer\.0\.attn\.to_qkv\.weight .* do not join"):
+        open_weights(tmp_path / "clip.safetensors")
+
+
 def damage(raw, rng):
     """A few bytes changed, or the end missing."""
     raw = bytearray(raw)
