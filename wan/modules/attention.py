@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import math
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -95,3 +96,29 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
     if backend != "sdpa" and q.dtype == torch.float32:  # the fused kernels are half precision only
         backend = "sdpa"
     return _RUN[backend](q, k, v)
+
+
+def attend_biased(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+    """attend(q, k, v) with bias (Lk,) added to the scores; its storage must reach to a multiple of 8 (`count_bias`)."""
+    mask = bias.expand(q.shape[0], q.shape[2], q.shape[1], -1)
+    q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2)
+
+
+def count_bias(keys: int, count: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, int]:
+    """A bias with which the last few of `keys` keys, all equal, weigh as much as `count` of them; and how many those are.
+
+    One key with log(count) would do, but bf16 has log(412) = 6.02 as 6.03, one percent too heavy. So what the first
+    leaves over goes to a second, and to a third.
+    """
+    logs: list[float] = []
+    left = float(count)
+    while left > 1e-4 * count and len(logs) < 3:
+        rounded = torch.tensor(math.log(left), dtype=dtype)
+        if rounded.exp() > left:
+            rounded = torch.nextafter(rounded, torch.tensor(-math.inf, dtype=dtype))
+        logs.append(float(rounded))
+        left -= math.exp(logs[-1])
+    bias = torch.zeros(keys - 1 + len(logs) + 8, dtype=dtype, device=device)  # fused kernels read rows in eights
+    bias[keys - 1 : keys - 1 + len(logs)] = torch.tensor(logs, dtype=dtype)
+    return bias[: keys - 1 + len(logs)], len(logs)

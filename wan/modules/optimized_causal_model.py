@@ -23,6 +23,7 @@ from wan.kernels.qkv import norm_rope_place, rms_norm_heads
 from wan.modules.action import ActionModule, action_windows, tail_frames
 from wan.modules.attention import attend
 from wan.modules.causal_model import BlockCaches, BlockInputs, CausalBlock, CausalWanModel
+from wan.modules.fused import feed_forward, identity, joined, layer_norm_affine
 from wan.modules.layers import Head, sinusoid, unpatchify
 from wan.modules.rope import Rope, axis_dims, rope_table
 
@@ -48,10 +49,6 @@ class LayerInputs:
     actions: tuple[ActionFeatures, ...] = field(default=())  # one an action layer
 
 
-def layer_norm_affine(norm: nn.Module) -> tuple[Tensor, Tensor] | None:
-    return (norm.weight, norm.bias) if isinstance(norm, nn.LayerNorm) else None
-
-
 class OptimizedCausalWanModel(CausalWanModel):
     def __init__(self, config: CausalConfig = UNIVERSAL):
         super().__init__(config)
@@ -75,7 +72,7 @@ class OptimizedCausalWanModel(CausalWanModel):
     def fused_qkv(self) -> list[tuple[Tensor, Tensor]]:
         """One (3C, C) weight a layer; q, k and v become views of it, so it costs no memory."""
         if self._qkv is None:
-            self._qkv = [_joined(b.self_attn.q, b.self_attn.k, b.self_attn.v) for b in self.blocks]
+            self._qkv = [joined(b.self_attn.q, b.self_attn.k, b.self_attn.v) for b in self.blocks]
         return self._qkv
 
     def embed_time(self, t: Tensor | float, batch: int) -> tuple[Tensor, Tensor]:
@@ -104,7 +101,7 @@ class OptimizedCausalWanModel(CausalWanModel):
         self, mouse: Tensor | None, keyboard: Tensor | None, start_frame: int, frames: int
     ) -> tuple[ActionFeatures, ...]:
         """Once a block: a rollout passes the same tensors at each of its steps."""
-        key = (_identity(mouse), _identity(keyboard), start_frame, frames)
+        key = (identity(mouse), identity(keyboard), start_frame, frames)
         held, features = self._actions
         if held is None or held[0] != key:
             modules = [b.action_model for b in self.blocks if b.action_model is not None]
@@ -113,7 +110,7 @@ class OptimizedCausalWanModel(CausalWanModel):
         return features
 
     def embed_context(self, visual_context: Tensor) -> Tensor:
-        key = _identity(visual_context)
+        key = identity(visual_context)
         held, context = self._context
         if held is None or held[0] != key or context is None:
             context = self.img_emb(visual_context.to(self.dtype))
@@ -225,19 +222,6 @@ class FastInputs:
     cache: BlockCaches
 
 
-def _identity(a: Tensor | None) -> tuple[int, int] | None:
-    """Tells whether a tensor is the same object with the same contents (inference tensors cannot say the latter)."""
-    return None if a is None else (id(a), 0 if a.is_inference() else a._version)
-
-
-def _joined(*linears: nn.Linear) -> tuple[Tensor, Tensor]:
-    weight = torch.cat([m.weight.data for m in linears])
-    bias = torch.cat([m.bias.data for m in linears])
-    for m, w, b in zip(linears, weight.chunk(len(linears)), bias.chunk(len(linears)), strict=True):
-        m.weight.data, m.bias.data = w, b
-    return weight, bias
-
-
 def _features(module: ActionModule, mouse: Tensor | None, keyboard: Tensor | None, frames: int, dtype: torch.dtype) -> ActionFeatures:  # fmt: skip
     """The part of an action module that sees only the actions."""
     config, mouse_bias, keyboard_kv = module.config, None, None
@@ -257,12 +241,3 @@ def _add_product(x: Tensor, a: Tensor, linear: nn.Linear) -> Tensor:
     if linear.bias is not None:
         return x + linear(a)
     return torch.addmm(x.flatten(0, 1), a.flatten(0, 1), linear.weight.t()).view_as(x)
-
-
-def feed_forward(ffn: nn.Sequential, x: Tensor) -> Tensor:
-    first, second = ffn[0], ffn[2]
-    if not x.is_cuda:
-        return ffn(x)
-    # cuBLASLt applies bias and tanh-GELU as the product leaves its registers
-    hidden = torch._addmm_activation(first.bias, x.flatten(0, 1), first.weight.t(), use_gelu=True)
-    return second(hidden).view_as(x)
