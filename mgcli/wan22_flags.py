@@ -22,6 +22,7 @@ class Flags:
     of: dict[str, tuple[Any, str]]  # name -> type and help
 
 
+IMAGE = Flags("Image", {"image": (Path, "The first frame; any size, an image file.")})
 PROMPT = Flags("Prompt", {
     "prompt": (str, "What the video shows."),
     "n_prompt": (str, "What it must not show. Default: upstream's, in Chinese."),
@@ -57,7 +58,8 @@ MACHINE = Flags("Machine", {
     "residency": (str, "Experts on the device: both, one (at a time), stream (block by block); auto takes the first that fits."),
     "offload_model": (str, "Upstream's spelling: True is --residency one, False is --residency both."),
     "t5_cpu": (bool, "Run the text encoder on the host."),
-    "convert_model_dtype": (bool, "Experts in bfloat16 on any device; on CUDA they are anyway."),
+    "dtype": (str, "Of the experts: bfloat16 (default; float32 on a CPU), float16 or float32."),
+    "convert_model_dtype": (bool, "Upstream's spelling of --dtype bfloat16."),
     "vae_tiling": (bool, "Lossy: decode in overlapping tiles, for little memory."),
     "attention": (str, "auto (default), cudnn, flash or sdpa."),
 })  # fmt: skip

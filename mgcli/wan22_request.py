@@ -24,9 +24,9 @@ class Wan22Request(Request):
     save_file: Path | None = None  # none: named after the task, size, prompt and seed, in outputs/
     save_latents: bool = False
     device: str = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     residency: Literal["auto", "both", "one", "stream"] = "auto"
     t5_cpu: bool = False
-    convert_model_dtype: bool = False  # on CUDA the experts are in bfloat16 either way
     vae_tiling: bool = False
     attention: str = "auto"
 
@@ -51,8 +51,10 @@ def wan22_request(flags: dict[str, Any], task: str | None = None) -> Wan22Reques
     preset = {"task": task} | preset if task else preset
     if "sample_guide_scale" in flags:
         flags["sample_guide_scale"] = guide_scale(flags["sample_guide_scale"])
+    if flags.pop("convert_model_dtype", False):
+        flags["dtype"] = one_meaning("--convert_model_dtype", "dtype", "bfloat16", flags)
     if "offload_model" in flags:
-        flags["residency"] = residency_of(flags.pop("offload_model"), flags.get("residency"))
+        flags["residency"] = residency_of(flags.pop("offload_model"), flags)
     request = resolve(Wan22Request, preset, flags)
     if task and request.task != task:
         find_task(request.task, request.enable_half_frame_generation)  # its own reason comes first
@@ -70,14 +72,17 @@ def guide_scale(text: str) -> float | tuple[float, float]:
     return numbers if len(numbers) == 2 else numbers[0]
 
 
-def residency_of(offload_model: str, residency: str | None) -> str:
+def residency_of(offload_model: str, flags: dict[str, Any]) -> str:
     meaning = {"true": "one", "false": "both"}.get(offload_model.lower())
     if meaning is None:
         raise ValueError(f"offload_model {offload_model!r} must be True or False")
-    if residency not in (None, meaning):
-        raise ValueError(
-            f"--offload_model {offload_model} means --residency {meaning}, not {residency}; give one of the two"
-        )
+    return one_meaning(f"--offload_model {offload_model}", "residency", meaning, flags)
+
+
+def one_meaning(spelling: str, name: str, meaning: str, flags: dict[str, Any]) -> str:
+    """The value upstream's spelling has here, unless ours was given too and says otherwise."""
+    if flags.get(name, meaning) != meaning:
+        raise ValueError(f"{spelling} means --{name} {meaning}, not {flags[name]}; give one of the two")
     return meaning
 
 

@@ -43,7 +43,7 @@ class Generation:
         self.plans = [plan(request) for request in requests]
         self.latents: list[Tensor | None] = [None] * len(requests)
         self.seconds: list[dict[str, float]] = [defaultdict(float) for _ in requests]  # by what they were spent on
-        self.load_seconds = 0.0
+        self.waited = 0.0  # for experts to be there: the first, and what was left of the second at the switch
         self.phase: Phase = "text"
         self._image = image
         self._experts = Experts(parts.load_expert, parts.device, residency)
@@ -60,7 +60,7 @@ class Generation:
         left = len(runs)
         for i, done in order(self.plans, runs):
             self.seconds[i][done.step.expert] += done.seconds
-            self.load_seconds += done.waited
+            self.waited += done.waited
             if done.step is self.plans[i][-1]:
                 self.latents[i] = done.latents
                 left -= 1

@@ -34,7 +34,7 @@ class Parts:
         check_two_experts(Path(folder))
         self.paths = find_in(folder, "high_noise", "low_noise", "text_encoder", "tokenizer", "vae")
         self._experts: dict[Expert, Path] = {"high": self.paths["high_noise"], "low": self.paths["low_noise"]}
-        check_not_mixed_up(self._experts)
+        check_not_mixed_up(self._experts, task)
         self._vae: WanVAE | None = None
 
     @property
@@ -70,23 +70,28 @@ def check_two_experts(folder: Path) -> None:
         raise ValueError(NO_SWITCH.format(what=folder))
 
 
-def check_not_mixed_up(experts: dict[Expert, Path]) -> None:
-    """Shapes are the same, so names and values are all there is to tell a high-noise expert from a low-noise one."""
+def check_not_mixed_up(experts: dict[Expert, Path], task: Task) -> None:
+    """The two have the same shapes, so names and values are all there is to tell a high-noise expert from a low-noise one."""
     for expert, other in (("high", "low"), ("low", "high")):
         name = experts[expert].resolve().name  # a link by the right name may lead to the wrong folder
         if other in name and expert not in name:
             raise ValueError(
                 f"the {expert}-noise expert is {experts[expert].resolve()}: the two are swapped; exchange them"
             )
-    if torch.equal(*map(modulation, experts.values())):
+    if torch.equal(*(modulation(path, task) for path in experts.values())):
         raise ValueError(f"{experts['high']} and {experts['low']} are the same expert twice; download the other one")
 
 
-def modulation(path: Path) -> Tensor:
+def modulation(path: Path, task: Task) -> Tensor:
     """A few numbers that training has made an expert's own."""
     weights = open_weights(path)
     if weights.holds != EXPERT:
         raise ValueError(f"{path} holds {weights.holds}; {EXPERT} is needed here")
+    channels, wanted = weights.shape("patch_embedding.weight")[1], task.model.in_dim
+    if channels != wanted:
+        raise ValueError(
+            f"{path} reads {channels} channels where {task.name} has {wanted}; use the command it was made for"
+        )
     numbers = torch.empty(weights.shape("head.modulation"))
     weights.read_into("head.modulation", numbers, scratch=torch.empty(numbers.nbytes, dtype=torch.uint8))
     return numbers

@@ -1,0 +1,23 @@
+"""`wan22 i2v`: video from an image and text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mgcli.console import console
+from mgcli.wan22_flags import ACCELERATIONS, IMAGE, MACHINE, OUTPUT, PROMPT, VIDEO, takes
+from mgcli.wan22_report import made_videos
+from mgcli.wan22_request import check_before_loading, wan22_request
+
+
+@takes(IMAGE, PROMPT, OUTPUT, VIDEO, ACCELERATIONS, MACHINE)
+def i2v(flags: dict[str, Any]) -> None:
+    """Make a video that begins with an image; its shape is the image's, at the area of --size."""
+    request = wan22_request(flags, task="i2v-A14B")
+    if request.image is None:
+        raise ValueError("image to video needs an image; name one with --image")
+    check_before_loading(request)
+    from mgcli.wan22_run import make_videos
+
+    data = make_videos(request)
+    console.result(data, made_videos(data))
