@@ -120,51 +120,57 @@ def summary(name: str, ms: torch.Tensor) -> str:
     return "\n".join(lines) + "\n"
 
 
+@pytest.fixture(scope="module")
+def device():
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.fixture(scope="module")
+def dtype():
+    return torch.bfloat16
+
+
+@pytest.fixture(scope="module")
+def size(device):
+    if device.type == "cuda":
+        return FULL
+    print("\nno GPU: a small configuration stands in for the released one")
+    return SMALL
+
+
+@pytest.fixture(scope="module")
+def original_model(size, device, dtype):
+    torch.manual_seed(0)
+    with torch.device(device):
+        model = CausalWanModel.from_config(size.config)
+    load_weights(model)
+    model.num_frame_per_block = FRAMES
+    return model.to(dtype=dtype).eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def test_inputs(size, device, dtype):
+    def normal(*shape):
+        return torch.randn(*shape, device=device, dtype=dtype)
+
+    torch.manual_seed(1)
+    actions = 1 + 4 * (FRAMES - 1)
+    return {
+        "x": normal(1, 16, FRAMES, size.height, size.width),
+        "t": torch.full((1, FRAMES), 500, device=device),
+        "visual_context": normal(1, size.visual_tokens, size.config.visual_dim),
+        "cond_concat": normal(1, 20, FRAMES, size.height, size.width),
+        "mouse_cond": normal(1, actions, 2),
+        "keyboard_cond": normal(1, actions, 4),
+    }
+
+
+@pytest.fixture
+def kv_cache_structure(size, device, dtype):
+    return official_caches(size, device, dtype)
+
+
 class TestCausalWanModel:
-    @pytest.fixture(scope="class")
-    def device(self):
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-    @pytest.fixture(scope="class")
-    def dtype(self):
-        return torch.bfloat16
-
-    @pytest.fixture(scope="class")
-    def size(self, device):
-        if device.type == "cuda":
-            return FULL
-        print("\nno GPU: a small configuration stands in for the released one")
-        return SMALL
-
-    @pytest.fixture(scope="class")
-    def original_model(self, size, device, dtype):
-        torch.manual_seed(0)
-        with torch.device(device):
-            model = CausalWanModel.from_config(size.config)
-        load_weights(model)
-        model.num_frame_per_block = FRAMES
-        return model.to(dtype=dtype).eval().requires_grad_(False)
-
-    @pytest.fixture(scope="class")
-    def test_inputs(self, size, device, dtype):
-        def normal(*shape):
-            return torch.randn(*shape, device=device, dtype=dtype)
-
-        torch.manual_seed(1)
-        actions = 1 + 4 * (FRAMES - 1)
-        return {
-            "x": normal(1, 16, FRAMES, size.height, size.width),
-            "t": torch.full((1, FRAMES), 500, device=device),
-            "visual_context": normal(1, size.visual_tokens, size.config.visual_dim),
-            "cond_concat": normal(1, 20, FRAMES, size.height, size.width),
-            "mouse_cond": normal(1, actions, 2),
-            "keyboard_cond": normal(1, actions, 4),
-        }
-
-    @pytest.fixture
-    def kv_cache_structure(self, size, device, dtype):
-        return official_caches(size, device, dtype)
-
     @torch.no_grad()
     def test_forward_correctness(self, original_model, test_inputs):
         """Without a cache: shape, finite, and sensitive to every input."""
