@@ -6,6 +6,8 @@ from mgcli.command_line import command_line
 from mgcli.errors import run
 
 COMMANDS = (
+    "generate",
+    "frames",
     "download",
     "doctor",
 )

@@ -1,0 +1,77 @@
+"""The work behind `mg generate`: worlds begun, played to their end and recorded. Imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from mgcli.batch import WorldPlan
+from mgcli.console import console
+from mgcli.game_request import GenerateRequest
+from mgcli.recording import Recording, beside
+from mgcli.worlds import open_models, peak_memory_gib
+from wan.accel.profiling import BlockProfiler
+from wan.game.conditions import open_image
+from wan.game.rollout import Block, World, rollout, scripted
+from wan.game.timeline import blocks_in
+
+
+def generate_worlds(request: GenerateRequest, plans: Sequence[WorldPlan]) -> dict[str, Any]:
+    """Everything from images to files; what the command reports."""
+    images = [open_image(plan.image) for plan in plans]  # first, because loading models takes long
+    models = open_models(request)
+    world = models.start(images, [plan.seed for plan in plans], request.sampling(), request.height, request.width)
+    blocks = blocks_in(request.num_output_frames or 0, request.num_frame_per_block)
+    with ExitStack() as stack:
+        recordings = [stack.enter_context(Recording(p.output, models.mode, request.fps)) for p in plans]
+        profiler = stack.enter_context(BlockProfiler(models.causal, blocks)) if request.enable_profile else None
+        _play(world, plans, recordings, profiler, blocks, request.save_latents)
+    for plan, recording in zip(plans, recordings):
+        recording.write_record(request, seed=plan.seed, image=str(plan.image))
+    return _facts(recordings, world) | (_profile_facts(profiler, request) if profiler else {})
+
+
+def _play(
+    world: World,
+    plans: Sequence[WorldPlan],
+    recordings: Sequence[Recording],
+    profiler: BlockProfiler | None,
+    blocks: int,
+    keep_latents: bool,
+) -> None:
+    with console.progress("block", blocks) as bar:
+        for block in rollout(world, scripted([plan.script for plan in plans]), blocks):
+            record(block, world, recordings, keep_latents)
+            if profiler:
+                profiler.next_block()
+            frames, rate = recordings[0].frames, recordings[0].frames_per_second
+            bar.advance(status=f"{frames} frames, {rate:.1f} frames/s, {peak_memory_gib(world.model.device):.1f} GiB")
+
+
+def record(block: Block, world: World, recordings: Sequence[Recording], keep_latents: bool = False) -> None:
+    """A block of each world to its files."""
+    video = block.video.cpu().numpy()
+    world.commit()  # now, because a GPU does the clean pass while the frames are encoded here
+    for i, recording in enumerate(recordings):
+        recording.write(video[i], block.actions[i])
+        if keep_latents:
+            recording.keep(block.latents[i : i + 1])
+
+
+def _facts(recordings: Sequence[Recording], world: World) -> dict[str, Any]:
+    first = recordings[0]
+    return {
+        "outputs": [recording.files() for recording in recordings],
+        "mode": first.mode.name,
+        "frames": first.frames,
+        "seconds": first.total_seconds,
+        "frames_per_second": first.frames_per_second,
+        "peak_memory_gib": peak_memory_gib(world.model.device),
+    }
+
+
+def _profile_facts(profiler: BlockProfiler, request: GenerateRequest) -> dict[str, Any]:
+    trace = beside(request.output, "_trace", ".json")
+    profiler.write_trace(trace)
+    return {"trace": str(trace), "profiled_blocks": profiler.recorded, "profile": profiler.seconds()}

@@ -1,0 +1,77 @@
+"""From a request to models ready to play: finding files, choosing device and dtype.
+
+The one place where `mg` loads anything. Imports torch, so commands import it when they run.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from mgcli.console import console
+from mgcli.devices import device_and_dtype, peak_gib
+from mgcli.game_request import GameRequest
+from mgcli.models import MODELS, models_dir
+from wan.checkpoint import find_in, load_causal, load_clip, load_tiny_vae, load_vae
+from wan.game.models import GameModels
+from wan.game.modes import MODES as GAME_MODES
+from wanmini.random_world import random_world
+
+
+def open_models(request: GameRequest) -> GameModels:
+    device, dtype = device_and_dtype(request.device, request.dtype)
+    models = _load(request, device, dtype) if request.checkpoint_path else _embedded(request, device, dtype)
+    if request.local_attn_size is not None:
+        models.causal.config = replace(models.causal.config, local_attn_size=request.local_attn_size)
+    models.causal.num_frame_per_block = request.num_frame_per_block
+    return models
+
+
+def _embedded(request: GameRequest, device: torch.device, dtype: torch.dtype) -> GameModels:
+    console.say("no --checkpoint_path: a tiny world with random weights, which moves pixels but means nothing")
+    models = random_world(request.mode)
+    for part in (models.causal, models.vae, models.clip):
+        part.to(device, dtype)
+    return models
+
+
+def _load(request: GameRequest, device: torch.device, dtype: torch.dtype) -> GameModels:
+    assert request.checkpoint_path is not None
+    path = checkpoint_file(request.checkpoint_path)
+    folder = find_in(request.pretrained_model_path or _release_of(path), "vae", "clip")
+    # float16 for pictures: finer than bfloat16, and what the official tools decode in
+    vae_dtype = torch.float16 if dtype == torch.bfloat16 and device.type == "cuda" else dtype
+    causal, mode = load_causal(path, device=device, dtype=dtype, mode=request.mode)
+    vae = load_vae(folder["vae"], device=device, dtype=vae_dtype)
+    clip = load_clip(folder["clip"], device=device, dtype=dtype)
+    tiny = request.tiny_vae and load_tiny_vae(request.tiny_vae, device=device, dtype=vae_dtype)
+    return GameModels(GAME_MODES[mode], causal, vae, tiny or vae, clip)
+
+
+def checkpoint_file(given: str) -> Path:
+    """A file or folder, or the name of a model that `mg download` has fetched."""
+    path = Path(given).expanduser()
+    if path.exists() or given not in MODELS:
+        return path
+    return models_dir() / MODELS[given].folder / MODELS[given].files[-1]
+
+
+def _release_of(checkpoint: Path) -> Path:
+    """The folder with the VAE: the nearest one above the checkpoint, as the release has it."""
+    for folder in checkpoint.resolve().parents[:2]:
+        if {"vae", "clip"} <= find_in(folder).keys():
+            return folder
+    raise ValueError(f"no VAE and CLIP near {checkpoint}: say where they are with --pretrained_model_path")
+
+
+def peak_memory_gib(device: torch.device) -> float:
+    """Of the GPU, or of this process where there is none."""
+    on_device = peak_gib(device)
+    if on_device is not None:
+        return on_device
+    # kilobytes on Linux, bytes on macOS
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
