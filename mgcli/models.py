@@ -1,21 +1,18 @@
 """The released models by name: where each is published, which of its files are needed, and which are here already.
 
 A model keeps the folder layout of its release, so that a folder downloaded by hand counts too. Models of one release share
-its folder and therefore its VAE and CLIP. What is inside the files is wan.checkpoint's business; here they are only whole.
+its folder and therefore its VAE and CLIP. What is in the files is wan.checkpoint's business; here they need only be whole.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-
 WHERE_MODELS_LIVE = "$MG_MODELS, else ~/.cache/mgcli/models"
-LFS_POINTER = b"version https://git-lfs"
+WEIGHT_FILES = (".safetensors", ".pth", ".index.json")
 
 
 @dataclass(frozen=True)
@@ -69,24 +66,19 @@ def problems(model: Model, root: Path) -> list[str]:
     folder = root / model.folder
     found = {pattern: sorted(folder.glob(pattern)) for pattern in model.files}
     lines = [f"missing: {pattern}" for pattern, paths in found.items() if not paths]
-    for path in (p for paths in found.values() for p in paths):
-        lines += file_problems(path)
-    return lines
+    paths = [path for some in found.values() for path in some]
+    # an index opens its shards as well, so what is wrong with one is said twice
+    return list(dict.fromkeys([*lines, *(line for path in paths for line in file_problems(path))]))
 
 
 def file_problems(path: Path) -> list[str]:
-    with path.open("rb") as file:
-        start = file.read(len(LFS_POINTER))
-    if start == LFS_POINTER:
-        return [f"a Git LFS pointer instead of the file: {path}"]
+    """Weights are opened, which reads their headers only; a line if that fails."""
+    if not path.name.endswith(WEIGHT_FILES):
+        return []
+    from wan.weight_files import open_tensors
+
     try:
-        if path.suffix == ".safetensors":
-            safe_open(path, "numpy")  # reads the header, and checks that the file ends where the last tensor does
-        if path.name.endswith(".index.json"):
-            shards = set(json.loads(path.read_text())["weight_map"].values())
-            return [
-                f"missing: {path.parent / shard}" for shard in sorted(shards) if not (path.parent / shard).is_file()
-            ]
-    except (SafetensorError, ValueError, KeyError) as error:
-        return [f"damaged or cut off: {path} ({error})"]
+        open_tensors(path)
+    except (ValueError, OSError) as error:
+        return [str(error)]
     return []

@@ -13,7 +13,7 @@ from mgcli.models import MODELS
 
 def test_json_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     (tmp_path / "taehv").mkdir()
-    (tmp_path / "taehv" / "taew2_1.pth").write_bytes(b"PK")
+    torch.save({"w": torch.zeros(4)}, tmp_path / "taehv" / "taew2_1.pth")
     assert run(mg.app, ["doctor", "--json", "--dir", str(tmp_path)]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["versions"]["torch"] == torch.__version__
