@@ -36,7 +36,8 @@ def test_a_block_sees_the_window_and_no_further():
     inputs = causal_inputs("universal", 21)
     t = torch.zeros(1, 21)
     before = model(t=t, **inputs)
-    inputs["x"][:, :, 0] += 1  # attended to in 3 layers, by the mouse in 2 more: each reaches one block back, 6 is beyond
+    inputs["x"][:, :, 0] += 1
+    # three layers attend over time, two of them once more for the mouse: each reaches one block back, so 6 is beyond
     after = model(t=t, **inputs)
     assert not torch.equal(before[:, :, 3:6], after[:, :, 3:6])
     assert torch.equal(before[:, :, 18:], after[:, :, 18:])
