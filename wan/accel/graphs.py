@@ -35,7 +35,6 @@ class CapturedLayers:
     def __init__(self, model: OptimizedCausalWanModel):
         self.model = model
         self.captured: dict[tuple[Any, ...], Captured] = {}
-        self.pool = torch.cuda.graph_pool_handle()
 
     def __call__(self, tokens: Tensor, given: LayerInputs, cache: Any) -> Tensor:
         if not isinstance(cache, RolloutCache):  # official dicts move with every block
@@ -66,7 +65,8 @@ class CapturedLayers:
                 self.model.layers(tokens, given, cache)
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self.pool):
+        shared = next((c.graph.pool() for c in self.captured.values()), None)  # they never run at the same time
+        with torch.cuda.graph(graph, pool=shared):
             output = self.model.layers(tokens, given, cache)
         inputs = list(tensors(tokens)) + list(tensors(given))
         return Captured(graph, inputs, list(inputs), [-1] * len(inputs), output)

@@ -71,7 +71,7 @@ class OptimizedWanModel(WanModel):
         """All transformer blocks; y and gate are what the next link of the chain still has to add to x."""
         text = self.text_keys(conditions.context)
         dtype, eps = conditions.context.dtype, self.config.eps
-        x, y, gate = tokens, None, None
+        x, y, gate = tokens.contiguous(), None, None
         for block, qkv, keys in zip(self.blocks, self.fused_qkv(), text.layers, strict=True):
             shift1, scale1, gate1, shift2, scale2, gate2 = (block.modulation.float() + conditions.modulation).unbind(2)
             x, h = add_norm(x, y, gate, (shift1, scale1), eps=eps, out_dtype=dtype)
