@@ -5,7 +5,7 @@ import sys
 from mgcli.command_line import command_line
 from mgcli.errors import run
 
-COMMANDS = ("t2v", "i2v", "plan")
+COMMANDS = ("t2v", "i2v", "plan", "compare")
 
 app = command_line("wan22", "Wan2.2 A14B: video from text or from an image, with two experts.", COMMANDS)
 

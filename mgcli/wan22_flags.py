@@ -22,6 +22,10 @@ class Flags:
     of: dict[str, tuple[Any, str]]  # name -> type and help
 
 
+COMPARISON = Flags("Comparison", {
+    "comparison_mode": (str, "half_vs_baseline, cfg_vs_baseline, all_vs_baseline (default), or completion: all three completions of half frames."),
+    "output_dir": (Path, "Where the videos, the curves and the report go. Default: outputs/<comparison_mode>."),
+})  # fmt: skip
 IMAGE = Flags("Image", {"image": (Path, "The first frame; any size, an image file.")})
 PROMPT = Flags("Prompt", {
     "prompt": (str, "What the video shows."),

@@ -98,6 +98,12 @@ def checkpoint_folder(request: Wan22Request) -> Path:
 
 def check_before_loading(request: Wan22Request) -> None:
     """Every mistake that can be known without weights."""
+    if (request.image is None) == request.task.startswith("i2v"):
+        raise ValueError(
+            f"{request.task} needs an image; name one with --image"
+            if request.image is None
+            else f"--image is for i2v-A14B, not {request.task}"
+        )
     for video in request.videos():
         plan(video)
         if not video.prompt.strip():

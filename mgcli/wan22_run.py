@@ -75,10 +75,10 @@ def open_generation(
     return Generation(parts, videos, residency, image)
 
 
-def watched(generation: Generation) -> Iterator[int]:
+def watched(generation: Generation, warm_up: bool = False) -> Iterator[int]:
     """Runs all steps under a progress bar; a video's number when it can be decoded."""
     with console.progress("step", sum(map(len, generation.plans))) as bar:
-        for i, done in generation.steps():
+        for i, done in generation.steps(warm_up):
             bar.advance(status=describe(done, generation.plans[i]))
             if done.step is generation.plans[i][-1]:
                 yield i

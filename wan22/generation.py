@@ -48,14 +48,14 @@ class Generation:
         self._image = image
         self._experts = Experts(parts.load_expert, parts.device, residency)
 
-    def steps(self) -> Iterator[tuple[int, StepDone]]:
-        """Every step of every video, with the number of the video; after its last step a video can be decoded."""
+    def steps(self, warm_up: bool = False) -> Iterator[tuple[int, StepDone]]:
+        """Every step of every video, with the number of the video; after its last step a video can be decoded. `warm_up`
+        makes one step more, unseen, so that the first one is not slower than the others."""
         conditions = self._conditions()
-        runs = [
-            denoise(steps, self._experts, self._noise(request), condition, request.sample_solver)
-            for steps, request, condition in zip(self.plans, self.requests, conditions, strict=True)
-        ]
         self.phase = "denoise"
+        if warm_up:
+            next(self._run(0, conditions[0]))
+        runs = [self._run(i, condition) for i, condition in enumerate(conditions)]
         order = one_by_one if self.residency == "both" else phase_by_phase
         left = len(runs)
         for i, done in order(self.plans, runs):
@@ -102,6 +102,10 @@ class Generation:
         self.phase = "image"
         pixels = images.image_tensor(self._image, *request.width_height).to(self.parts.device)
         return images.image_condition(pixels, request.latent_size[0], self.parts.vae)
+
+    def _run(self, i: int, conditions: Conditions) -> Iterator[StepDone]:
+        request = self.requests[i]
+        return denoise(self.plans[i], self._experts, self._noise(request), conditions, request.sample_solver)
 
     def _noise(self, request: ResolvedRequest) -> Tensor:
         return draw_noise((self.parts.config.out_dim, *request.latent_size), request.base_seed, self.parts.device)

@@ -14,8 +14,6 @@ from mgcli.wan22_request import check_before_loading, wan22_request
 def i2v(flags: dict[str, Any]) -> None:
     """Make a video that begins with an image; its shape is the image's, at the area of --size."""
     request = wan22_request(flags, task="i2v-A14B")
-    if request.image is None:
-        raise ValueError("image to video needs an image; name one with --image")
     check_before_loading(request)
     from mgcli.wan22_run import make_videos
 

@@ -1,0 +1,45 @@
+"""`wan22 compare`: what an acceleration gains and what it costs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from mgcli.console import console
+from mgcli.wan22_flags import ACCELERATIONS, COMPARISON, IMAGE, MACHINE, PROMPT, VIDEO, takes
+from mgcli.wan22_request import check_before_loading, wan22_request
+
+
+@takes(COMPARISON, PROMPT, IMAGE, VIDEO, ACCELERATIONS, MACHINE)
+def compare(flags: dict[str, Any]) -> None:
+    """Make a video exactly and accelerated, with the same seed: time, MSE, PSNR, SSIM, curves, side by side."""
+    mode = flags.pop("comparison_mode", "all_vs_baseline")
+    folder = flags.pop("output_dir", Path("outputs") / mode)
+    request = wan22_request(flags)
+    if request.prompt_file:
+        raise ValueError(
+            "compare takes one prompt, and the preset names a prompt_file; give --prompt and another preset"
+        )
+    check_before_loading(request)
+    from mgcli.wan22_compare import compare_videos
+
+    data = compare_videos(mode, request, folder)
+    console.result(data, table(data))
+
+
+def table(data: dict[str, Any]) -> Table:
+    from wan22.report import quality_cells
+
+    made = Table(
+        box=None, pad_edge=False, header_style="bold", caption=f"written to {data['folder']}", caption_justify="left"
+    )
+    for name in ("", "denoising", "decoding", "speed-up", "forwards", "MSE", "PSNR", "SSIM"):
+        made.add_column(name, no_wrap=True, justify="right" if name else "left")
+    for fact in data["results"]:
+        seconds = (f"{fact[key]:.2f} s" for key in ("denoise_seconds", "decode_seconds"))
+        made.add_row(
+            fact["name"], *seconds, f"{fact['speedup']:.2f}x", str(fact["totals"]["forwards"]), *quality_cells(fact)
+        )
+    return made
