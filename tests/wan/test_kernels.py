@@ -56,14 +56,16 @@ def test_gated_add(twin_and_kernel):
     torch.testing.assert_close(got, want, **SAME)
 
 
-def test_norm_rope_place_writes_into_a_cache(twin_and_kernel):
+@pytest.mark.parametrize("values", [True, False])
+def test_norm_rope_place_writes_into_a_cache(twin_and_kernel, values):
     heads, width, tokens = 2, 24, 6
     rope = rope_table(range(3), 1, 2, (8, 8, 8), device=DEVICE)
     projected, weights = random(2, tokens, 3 * heads * width), (random(heads * width), random(heads * width, seed=1))
 
     def run():
         buffer = torch.full((2, 2, tokens + 4, heads, width), 7.0, device=DEVICE)  # k and v, batch, slots, ...
-        q = qkv.norm_rope_place(projected, weights, rope, heads, (buffer[0, :, :tokens], buffer[1, :, :tokens]), 1e-6)
+        place = buffer[0, :, :tokens], buffer[1, :, :tokens] if values else None
+        q = qkv.norm_rope_place(projected, weights, rope, heads, place, 1e-6)
         return q, buffer
 
     for want, got in zip(*twin_and_kernel(run), strict=True):

@@ -1,6 +1,7 @@
 """From one fused projection to attention inputs: RMS norm of q and k over the whole width, rope, and k and v into place.
 
-`place` is where keys and values go: slots of a cache (so nothing is copied twice) or fresh tensors.
+`place` is where keys and values go: slots of a cache, so that nothing is copied twice. Without a place for values
+(None) they stay where the projection left them.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ from wan.modules.rope import Rope, apply_rope
 Norms = tuple[Tensor, Tensor]  # weights of q and k norm, (C,)
 
 
-def norm_rope_place(qkv: Tensor, norms: Norms, rope: Rope, heads: int, place: tuple[Tensor, Tensor], eps: float) -> Tensor:  # fmt: skip
+Place = tuple[Tensor, Tensor | None]
+
+
+def norm_rope_place(qkv: Tensor, norms: Norms, rope: Rope, heads: int, place: Place, eps: float) -> Tensor:
     """qkv (B, L, 3C) -> q (B, L, H, D); keys and values are written into place[0], place[1] (B, L, H, D)."""
     if use_triton(qkv):
         from wan.kernels.triton_qkv import norm_rope_place as fused
@@ -22,7 +26,8 @@ def norm_rope_place(qkv: Tensor, norms: Norms, rope: Rope, heads: int, place: tu
         return fused(qkv, norms, rope, heads, place, eps)
     q, k, v = (part.unflatten(-1, (heads, -1)) for part in qkv.chunk(3, dim=-1))
     place[0].copy_(apply_rope(rms_norm(k, norms[1], eps), rope))
-    place[1].copy_(v)
+    if place[1] is not None:
+        place[1].copy_(v)
     return apply_rope(rms_norm(q, norms[0], eps), rope).to(qkv.dtype)
 
 

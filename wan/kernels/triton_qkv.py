@@ -7,7 +7,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from wan.kernels.qkv import Norms
+from wan.kernels.qkv import Norms, Place
 from wan.modules.rope import Rope
 
 
@@ -26,7 +26,7 @@ def _rotated(value, cos, sin, BLOCK: tl.constexpr):
 
 @triton.jit
 def _norm_rope_place(qkv, weight_q, weight_k, cos, sin, q_out, k_out, v_out, length, place_rows,
-                     C: tl.constexpr, D: tl.constexpr, EPS: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
+                     C: tl.constexpr, D: tl.constexpr, EPS: tl.constexpr, BLOCK: tl.constexpr, VALUES: tl.constexpr):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
     token = row % length
     column = tl.arange(0, BLOCK)
@@ -41,7 +41,8 @@ def _norm_rope_place(qkv, weight_q, weight_k, cos, sin, q_out, k_out, v_out, len
     tl.store(q_out + row * C + column, q.to(q_out.dtype.element_ty), mask=inside)
     k = _rotated(_normed(source + C, weight_k, column, inside, C, EPS), c, s, BLOCK)
     tl.store(k_out + target, k.to(k_out.dtype.element_ty), mask=inside)
-    tl.store(v_out + target, tl.load(source + 2 * C + column, mask=inside), mask=inside)
+    if VALUES:
+        tl.store(v_out + target, tl.load(source + 2 * C + column, mask=inside), mask=inside)
 
 
 @triton.jit
@@ -53,17 +54,19 @@ def _rms_norm(x, weight, out, C: tl.constexpr, EPS: tl.constexpr, BLOCK: tl.cons
     tl.store(out + row * C + column, value.to(out.dtype.element_ty), mask=inside)
 
 
-def norm_rope_place(qkv: Tensor, norms: Norms, rope: Rope, heads: int, place: tuple[Tensor, Tensor], eps: float) -> Tensor:  # fmt: skip
+def norm_rope_place(qkv: Tensor, norms: Norms, rope: Rope, heads: int, place: Place, eps: float) -> Tensor:
     batch, length, width = qkv.shape[0], qkv.shape[1], qkv.shape[2] // 3
     q = qkv.new_empty(batch, length, heads, width // heads)
     k, v = place
-    for slot in place:  # rows of C behind one another; only batches may lie apart, as they do in a cache
+    for slot in (
+        (k,) if v is None else (k, v)
+    ):  # rows of C behind one another; only batches may lie apart, as in a cache
         assert slot.shape == q.shape and slot.stride()[1:] == q.stride()[1:] and slot.stride(0) == k.stride(0)
     assert qkv.is_contiguous() and rope[0].is_contiguous() and rope[0].shape == (length, width // heads // 2)
     block = triton.next_power_of_2(width)
     _norm_rope_place[(batch * length,)](
-        qkv, *norms, *rope, q, k, v, length, k.stride(0),
-        C=width, D=width // heads, EPS=eps, BLOCK=block, num_warps=4 if block <= 2048 else 8,
+        qkv, *norms, *rope, q, k, k if v is None else v, length, k.stride(0), C=width, D=width // heads, EPS=eps,
+        BLOCK=block, VALUES=v is not None, num_warps=4 if block <= 2048 else 8,
     )  # fmt: skip
     return q
 

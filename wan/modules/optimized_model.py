@@ -84,9 +84,10 @@ class OptimizedWanModel(WanModel):
 
     def attend_self(self, block: WanBlock, qkv: tuple[Tensor, Tensor], h: Tensor, rope: Rope) -> Tensor:
         attention, projected = block.self_attn, F.linear(h, *qkv)
-        k, v = torch.empty(2, *h.shape, dtype=h.dtype, device=h.device).unflatten(-1, (attention.num_heads, -1))
-        norms = (attention.norm_q.weight, attention.norm_k.weight)
-        q = norm_rope_place(projected, norms, rope, attention.num_heads, (k, v), self.config.eps)
+        heads, norms = attention.num_heads, (attention.norm_q.weight, attention.norm_k.weight)
+        k = torch.empty_like(h).unflatten(-1, (heads, -1))
+        q = norm_rope_place(projected, norms, rope, heads, (k, None), self.config.eps)
+        v = projected[..., -h.shape[-1] :].unflatten(-1, (heads, -1))  # read in place: attention takes strided rows
         return attention.o(attend(q, k, v).flatten(2))
 
     def attend_text(self, block: WanBlock, h: Tensor, keys: tuple[Tensor, Tensor], bias: Tensor | None) -> Tensor:
