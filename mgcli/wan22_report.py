@@ -15,5 +15,5 @@ def _lines(video: dict[str, Any]) -> list[str]:
     return [
         f"{video['video']}: {video['frames']} frames of {video['size'].replace('*', 'x')}, seed {video['seed']}",
         f"  text {s['text']:.1f} s, {totals['high']} high-noise steps {s['high']:.1f} s, {totals['low']} low-noise steps {s.get('low', 0.0):.1f} s,"
-        f" decoding {s['decode']:.1f} s, waiting for experts {s['waited']:.1f} s{peak}",
+        f" decoding {s['decode']:.1f} s, loading {s['load']:.1f} s, switch {s['switch']:.1f} s{peak}",
     ]

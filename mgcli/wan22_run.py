@@ -104,7 +104,8 @@ def write_record(path: Path, request: Wan22Request, generation: Generation, i: i
         latents = generation.latents[i]
         assert latents is not None
         save_file({"latents": latents.cpu().contiguous()}, files["latents"], {"seed": str(resolved.base_seed)})
-    seconds = {what: round(s, 3) for what, s in generation.seconds[i].items()} | {"waited": round(generation.waited, 3)}
+    waited = {"load": generation.waited["high"], "switch": generation.waited["low"]}
+    seconds = {what: round(s, 3) for what, s in (generation.seconds[i] | waited).items()}
     facts = {
         **files,
         "seed": resolved.base_seed,

@@ -23,7 +23,7 @@ from wan22.experts import Experts
 from wan22.memory import Phase, Residency, activation_bytes, expert_bytes, explain
 from wan22.parts import Parts
 from wan22.pipeline import Conditions, StepDone, denoise, draw_noise, one_by_one, phase_by_phase, wait_for
-from wan22.plan import plan
+from wan22.plan import Expert, plan
 
 
 def seeded(request: Request, offset: int = 0) -> ResolvedRequest:
@@ -43,7 +43,7 @@ class Generation:
         self.plans = [plan(request) for request in requests]
         self.latents: list[Tensor | None] = [None] * len(requests)
         self.seconds: list[dict[str, float]] = [defaultdict(float) for _ in requests]  # by what they were spent on
-        self.waited = 0.0  # for experts to be there: the first, and what was left of the second at the switch
+        self.waited: dict[Expert, float] = {"high": 0.0, "low": 0.0}  # for it to be there: loading, and the switch
         self.phase: Phase = "text"
         self._image = image
         self._experts = Experts(parts.load_expert, parts.device, residency)
@@ -60,7 +60,7 @@ class Generation:
         left = len(runs)
         for i, done in order(self.plans, runs):
             self.seconds[i][done.step.expert] += done.seconds
-            self.waited += done.waited
+            self.waited[done.step.expert] += done.waited
             if done.step is self.plans[i][-1]:
                 self.latents[i] = done.latents
                 left -= 1

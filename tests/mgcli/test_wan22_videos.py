@@ -50,7 +50,7 @@ def test_a_video_with_its_request_timings_and_latents(t2v, tmp_path):
     record = json.loads((tmp_path / "a.json").read_text())
     assert record["request"]["prompt"] == "a cat" and record["request"]["base_seed"] == 3
     assert record["request"]["sample_guide_scale"] == [3.0, 4.0]
-    assert set(record["seconds"]) == {"text", "high", "low", "decode", "waited"}
+    assert set(record["seconds"]) == {"text", "load", "high", "switch", "low", "decode"}
     assert data["videos"][0]["video"] == str(tmp_path / "a.mp4") and data["videos"][0]["totals"]["forwards"] == 8
     assert "low-noise expert, 3 of 3 latent frames, both prompts" in err
 

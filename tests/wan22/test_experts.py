@@ -1,5 +1,6 @@
 """Where the experts are and when: overlap of loading and working, nothing half-loaded, failures early, memory let go."""
 
+import copy
 import gc
 import threading
 import time
@@ -93,6 +94,20 @@ def test_streaming_gives_the_same_result_and_keeps_the_blocks_on_the_host():
     for _ in range(2):
         torch.testing.assert_close(streamed(x, torch.tensor([500.0]), text), want, atol=0, rtol=0)
         assert [p.data_ptr() for p in streamed.blocks.parameters()] == where
+
+
+@pytest.mark.gpu
+def test_streaming_on_a_gpu_gives_the_same_result_in_the_memory_of_a_few_blocks():
+    model = wan_model(dim=480, ffn_dim=4800, num_heads=4, num_layers=12).to(torch.bfloat16)
+    x, t, text = torch.randn(1, 16, 2, 4, 4).cuda(), torch.tensor([500.0]).cuda(), [torch.randn(5, 24).cuda()]
+    want = Experts(lambda expert, device: copy.deepcopy(model).to(device), "cuda", "both").get("low")(x, t, text)
+    streamed = Experts(lambda expert, device: model, "cuda", "stream").get("low")
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    for _ in range(3):
+        torch.testing.assert_close(streamed(x, t, text), want, atol=0, rtol=0)
+    blocks = sum(p.nbytes for p in model.blocks.parameters())
+    assert torch.cuda.max_memory_allocated() - before < blocks / 2  # three blocks of twelve, and activations
 
 
 def test_the_residency_is_the_fastest_that_fits():
