@@ -42,8 +42,8 @@ def _rounded_box(along: Tensor, height: Tensor, motif: Tensor) -> Tensor:
     return torch.where(ring[:, None] > 0, distance.abs() - ring[:, None], distance)
 
 
-def wall(along: Tensor, height: Tensor, base: Tensor, accent: Tensor, motif: Tensor, light: Tensor) -> Tensor:
-    """Columns ([f, c, 1, w]) times heights ([f, 1, h, w]) -> [f, 3, h, w]."""
+def wall(height: Tensor, along: Tensor, base: Tensor, accent: Tensor, motif: Tensor, light: Tensor) -> Tensor:
+    """Heights [f, 1, h, w] on columns [f, c, 1, w] -> [f, 3, h, w]."""
     distance = _rounded_box(along, height, motif)
     kind = motif[:, 6:7]
     glow, dark = kind.clamp(min=0), (kind < 0).float()

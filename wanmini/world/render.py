@@ -7,6 +7,7 @@ smooth while the camera moves. What limits speed is memory traffic, so frames ar
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +21,7 @@ from wanmini.world.walk import State, walk
 HEIGHT, WIDTH = 96, 160
 SUPERSAMPLE = 2
 FIELD_OF_VIEW = math.radians(80)  # horizontal
+Shader = Callable[..., Tensor]
 FOCAL = 0.5 / math.tan(FIELD_OF_VIEW / 2)  # in picture widths
 
 
@@ -28,8 +30,8 @@ def render(maze: Maze, state: State, size: tuple[int, int] = (HEIGHT, WIDTH)) ->
     return draw(maze, state.at(slice(None), None), size)[:, 0]
 
 
-def draw(maze: Maze, states: State, size: tuple[int, int] = (HEIGHT, WIDTH)) -> Tensor:
-    """Pictures [n, t, 3, h, w] of t poses in each of n maps."""
+def draw(maze: Maze, states: State, size: tuple[int, int] = (HEIGHT, WIDTH), shader: Shader | None = None) -> Tensor:
+    """Pictures [n, t, 3, h, w] of t poses in each of n maps; `shader` may be a compiled `shade`."""
     height, width = size[0] * SUPERSAMPLE, size[1] * SUPERSAMPLE
     n, t = states.yaw.shape
     ray = _rays(states.yaw, width)  # [n, t, w, 2]
@@ -38,18 +40,27 @@ def draw(maze: Maze, states: State, size: tuple[int, int] = (HEIGHT, WIDTH)) -> 
     ray, origin = (v.permute(0, 1, 3, 2).reshape(n * t, 2, 1, width) for v in (ray, origin))
     depth = hits.depth.reshape(n * t, 1, 1, width)
     slope = _slopes(states.pitch, height, width).reshape(n * t, 1, height, 1)
-    wall_height = paint.EYE + slope * depth
+    columns = _columns(maze, hits, t)
+    picture = (shader or shade)(origin, ray, depth, slope, columns, maze.planes, maze.palette, maze.sun)
+    return picture.unflatten(0, (n, t))
 
+
+def shade(
+    origin: Tensor, ray: Tensor, depth: Tensor, slope: Tensor, columns: tuple[Tensor, ...],
+    planes: Tensor, colours: Tensor, sun: Tensor,
+) -> Tensor:  # fmt: skip
+    """Everything that is done for each pixel: rays and depths of columns, slopes of rows -> pictures [n * t, 3, h, w]."""
+    t = len(ray) // len(planes)
+    wall_height = paint.EYE + slope * depth
     rise = torch.where(slope > 0, paint.CEILING, 0.0) - paint.EYE
     is_wall = (wall_height >= 0) & (wall_height <= paint.CEILING)
     far = torch.where(is_wall, depth, rise / torch.where(slope.abs() < 1e-4, 1e-4, slope))
-    planes = _sample_planes(maze, origin + ray * far, slope > 0, t)
-    walls = paint.wall(*_columns(maze, hits, n, t, wall_height))
-    colours = maze.palette.repeat_interleave(t, 0)[..., None, None]
+    plane = _sample_planes(planes, origin + ray * far, slope > 0, t)
+    colours, sun = colours.repeat_interleave(t, 0)[..., None, None], sun.repeat_interleave(t, 0)
     zenith, fog = colours[:, palette.ZENITH], colours[:, palette.HORIZON]
-    skies = paint.sky(slope, ray, maze.sun.repeat_interleave(t, 0), zenith, fog)
-    picture = paint.compose(far, slope, walls, planes, wall_height, skies, fog)
-    return F.avg_pool2d(picture, SUPERSAMPLE).clamp(0, 1).unflatten(0, (n, t))
+    skies = paint.sky(slope, ray, sun, zenith, fog)
+    picture = paint.compose(far, slope, paint.wall(wall_height, *columns), plane, wall_height, skies, fog)
+    return F.avg_pool2d(picture, SUPERSAMPLE).clamp(0, 1)
 
 
 def rollout(maze: Maze, state: State, keyboard: Tensor, mouse: Tensor, frames_at_once: int = 64) -> Tensor:
@@ -75,22 +86,23 @@ def _slopes(pitch: Tensor, height: int, width: int) -> Tensor:
     return rows + torch.tan(pitch)[..., None]
 
 
-def _grid(maze: Maze, points: Tensor) -> Tensor:
+def _grid(points: Tensor) -> Tensor:
+    """Cells to the coordinates of grid_sample."""
     return points / (GRID / 2) - 1
 
 
-def _sample_planes(maze: Maze, points: Tensor, upwards: Tensor, t: int) -> Tensor:
+def _sample_planes(planes: Tensor, points: Tensor, upwards: Tensor, t: int) -> Tensor:
     """Floor or ceiling under points [n * t, 2, h, w]; their pictures lie one above the other."""
     x, y = points.unbind(1)
     y = (y.clamp(0, GRID) + GRID * upwards[:, 0]) / 2
-    grid = _grid(maze, torch.stack((x, y), -1)).unflatten(0, (-1, t))
-    picture = F.grid_sample(maze.planes, grid.flatten(1, 2), padding_mode="border", align_corners=False)
+    grid = _grid(torch.stack((x, y), -1)).unflatten(0, (-1, t))
+    picture = F.grid_sample(planes, grid.flatten(1, 2), padding_mode="border", align_corners=False)
     return picture.unflatten(2, (t, -1)).transpose(1, 2).flatten(0, 1)
 
 
-def _columns(maze: Maze, hits: Hits, n: int, t: int, height: Tensor) -> tuple[Tensor, ...]:
+def _columns(maze: Maze, hits: Hits, t: int) -> tuple[Tensor, ...]:
     """What paint.wall needs to know about each column: [n * t, channels, 1, width]."""
-    maps = torch.arange(n, device=hits.x.device)[:, None]
+    maps = torch.arange(len(maze), device=hits.x.device)[:, None]
     pillar = hits.side == 4
     face = hits.side.clamp(max=3)
     motifs = torch.tensor((*paint.MOTIFS, paint.PILLAR_BAND), device=hits.x.device)
@@ -99,8 +111,7 @@ def _columns(maze: Maze, hits: Hits, n: int, t: int, height: Tensor) -> tuple[Te
     base = maze.wall[maps, hits.y, hits.x]
     base = torch.where(pillar[..., None], 0.5 * base + 0.46, base)
     columns = [hits.along[..., None], base, accent, motif, _column_light(maze, hits)]
-    along, *rest = (c.unflatten(1, (t, -1)).permute(0, 1, 3, 2).flatten(0, 1)[:, :, None] for c in columns)
-    return along, height, *rest
+    return tuple(c.unflatten(1, (t, -1)).permute(0, 1, 3, 2).flatten(0, 1)[:, :, None] for c in columns)
 
 
 def _column_light(maze: Maze, hits: Hits) -> Tensor:
@@ -108,6 +119,6 @@ def _column_light(maze: Maze, hits: Hits) -> Tensor:
     local = torch.stack((hits.x, hits.y), -1) + 0.5
     across = torch.stack((-hits.normal[..., 1], hits.normal[..., 0]), -1).abs() * (hits.along[..., None] - 0.5)
     point = local + hits.normal * 0.62 + across * (hits.side < 4)[..., None]
-    light = F.grid_sample(maze.light, _grid(maze, point)[:, None], padding_mode="border", align_corners=False)
+    light = F.grid_sample(maze.light, _grid(point)[:, None], padding_mode="border", align_corners=False)
     facing = (hits.normal * maze.sun[:, None]).sum(-1)
     return light[:, :, 0].transpose(1, 2) * (1.12 + 0.2 * facing)[..., None]

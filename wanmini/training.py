@@ -1,0 +1,136 @@
+"""What the training runs share: a clock that ends them, a journal, an optimizer, and files that the next run goes on from.
+
+A run has minutes, not steps: machines are lent for minutes. It writes its averaged weights every so often, in half
+precision and in the layout of a release, so that being killed costs a minute and what it left can be used at once.
+Optimizer state is not kept; warming up again costs a few seconds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import logging
+import math
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+log = logging.getLogger(__name__)
+
+WARM_UP = 100  # steps
+FILE_NAME = "diffusion_pytorch_model.safetensors"
+
+
+class Run:
+    """The clock and the journal of one run; `out` receives everything it leaves."""
+
+    def __init__(self, out: Path, name: str, minutes: float, save_every: float = 60.0):
+        out.mkdir(parents=True, exist_ok=True)
+        self.out, self.name, self.seconds, self.save_every = out, name, 60 * minutes, save_every
+        self.started = self.saved = time.monotonic()
+        self.journal = out / f"{name}.jsonl"
+
+    @property
+    def elapsed(self) -> float:
+        return time.monotonic() - self.started
+
+    @property
+    def fraction(self) -> float:
+        return min(1.0, self.elapsed / self.seconds)
+
+    def steps(self, first: int, at_most: int | None = None) -> Iterator[int]:
+        """Step numbers until the time is up; `first` counts the runs before."""
+        step = first
+        while self.elapsed < self.seconds and (at_most is None or step - first < at_most):
+            yield step
+            step += 1
+
+    def time_to_save(self) -> bool:
+        due = time.monotonic() - self.saved > self.save_every
+        if due:
+            self.saved = time.monotonic()
+        return due
+
+    def note(self, step: int, **values: float | Tensor) -> None:
+        """A line of the journal; numbers are rounded to what a curve needs."""
+        row = {"run": self.name, "step": step, "seconds": round(self.elapsed, 1)}
+        row |= {k: float(f"{torch.as_tensor(v).item():.5g}") for k, v in values.items()}
+        with self.journal.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        log.info("%s", "  ".join(f"{k} {v}" for k, v in row.items()))
+
+
+class Learner:
+    """AdamW on float32 copies of a model's parameters, which may themselves be bfloat16, and their running average.
+
+    The learning rate rises for WARM_UP steps and then falls along a cosine over the run's time, to `last` of itself.
+    """
+
+    def __init__(self, model: nn.Module, run: Run, rate: float, last: float = 0.1, decay: float = 0.999):
+        self.run, self.rate, self.last, self.decay = run, rate, last, decay
+        self.names, self.used = zip(*((n, p) for n, p in model.named_parameters() if p.requires_grad))
+        self.master = [p.detach().float().clone().requires_grad_() for p in self.used]
+        self.average = [m.detach().clone() for m in self.master]
+        self.optimizer = torch.optim.AdamW(
+            self.master, lr=rate, betas=(0.9, 0.98), weight_decay=0.01, fused=self.master[0].is_cuda
+        )
+        self.count = 0
+
+    def step(self, loss: Tensor) -> Tensor:
+        """One update; returns the norm of the gradient."""
+        loss.backward()
+        for used, master in zip(self.used, self.master, strict=True):
+            master.grad = None if used.grad is None else used.grad.float()
+            used.grad = None
+        norm = nn.utils.clip_grad_norm_(self.master, 1.0)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate * self._schedule()
+        self.optimizer.step()
+        self.count += 1
+        with torch.no_grad():
+            torch._foreach_copy_(list(self.used), self.master)
+            decay = min(self.decay, (1 + self.count) / (10 + self.count))
+            torch._foreach_lerp_(self.average, self.master, 1 - decay)
+        return norm
+
+    def _schedule(self) -> float:
+        fall = self.last + (1 - self.last) * 0.5 * (1 + math.cos(math.pi * self.run.fraction))
+        return fall * min(1.0, (self.count + 1) / WARM_UP)
+
+    def averaged(self, prefix: str = "") -> dict[str, Tensor]:
+        """The averaged weights of the parameters whose names begin with `prefix`, without it."""
+        named = zip(self.names, self.average, strict=True)
+        return {name.removeprefix(prefix): value for name, value in named if name.startswith(prefix)}
+
+
+def store(folder: Path, state: dict[str, Tensor], config: Any, notes: dict[str, str]) -> None:
+    """Weights in float16, config.json beside them, provenance in the file's metadata; never half written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    notes = {"format": "pt", "date": datetime.date.today().isoformat()} | notes
+    part = folder / (FILE_NAME + ".part")
+    save_file({name: value.detach().half().cpu().contiguous() for name, value in state.items()}, part, notes)
+    os.replace(part, folder / FILE_NAME)
+    values = dataclasses.asdict(config) if dataclasses.is_dataclass(config) else config
+    (folder / "config.json").write_text(json.dumps(values, indent=2) + "\n")
+
+
+def restore(model: nn.Module, folder: Path) -> int:
+    """Load what `store` wrote into `model`; returns the number of steps it was trained for."""
+    path = folder / FILE_NAME
+    model.load_state_dict(load_file(path))
+    with safe_open(path, "pt") as file:
+        return int(file.metadata()["steps"])
+
+
+def psnr(a: Tensor, b: Tensor) -> Tensor:
+    """Per clip, in dB, of values in [-1, 1]."""
+    error = (a.float() - b.float()).pow(2).flatten(1).mean(1)
+    return 10 * torch.log10(4 / error.clamp(min=1e-10))
