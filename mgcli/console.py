@@ -14,6 +14,7 @@ from typing import Any
 
 import rich.console
 from rich.console import RenderableType
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
@@ -60,6 +61,16 @@ class Console:
             self._print_json(data)
         else:
             self._out.print(human)
+
+    def ask(self, question: str) -> str | None:
+        """A line from stdin; None when there are no more."""
+        self._err.print(f"{question}: ", end="")
+        line = sys.stdin.readline()
+        return line.rstrip("\n") if line else None
+
+    def live(self) -> Live:
+        """A picture at the terminal that is drawn again and again."""
+        return Live(console=self._err, auto_refresh=False)
 
     def progress(self, what: str, total: int | None = None) -> Progress:
         return Progress(self._err, what, total, quiet=self.quiet)

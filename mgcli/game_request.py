@@ -30,7 +30,8 @@ SAMPLING_KEYS = (
     "num_frame_per_block",
     "context_noise",
 )
-NOT_REPLAYED = {"output", "script", "prompt", "save_state", "save_latents", "config_path", "device"}
+# of a recorded session: where things went, and what its own settings have already answered
+NOT_REPLAYED = {"output", "script", "prompt", "save_state", "save_latents", "config_path", "device", "dtype"}
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class StreamRequest(GameRequest):
     output: Path = Path("outputs/stream.mp4")
     max_num_output_frames: int = 360
     prompt: bool = False
-    script: Path | None = None
+    script: str | None = None
     save_state: Path | None = None
     load_state: Path | None = None
 
@@ -109,12 +110,11 @@ Request = TypeVar("Request", bound=GameRequest)
 def game_request(cls: type[Request], flags: dict[str, Any]) -> Request:
     """The request of a command; `flags` are its arguments, None (or an empty list, or False) where one was not given."""
     flags = {key: value for key, value in flags.items() if value is not None and value is not False and value != []}
-    preset = session_request(cls, flags["script"]) if "script" in flags else {}
-    if "config_path" in flags:
-        preset |= official_preset(flags["config_path"])
+    session = session_request(cls, flags["script"]) if "script" in flags else {}
+    preset = session | (official_preset(flags["config_path"]) if "config_path" in flags else {})
     checkpoint = flags.get("checkpoint_path") or preset.get("checkpoint_path")
     mode = flags.get("mode") or preset.get("mode") or (detected_mode(checkpoint) if checkpoint else "universal")
-    if not checkpoint and "script" not in flags:
+    if not checkpoint and not session:
         preset |= EMBEDDED_SIZE  # a YAML's size is that of the released models
     return resolve(cls, sampling_of(mode) | preset, flags | {"mode": mode})
 
@@ -138,17 +138,21 @@ def sampling_of(mode: str) -> dict[str, Any]:
     return {key: values[key] for key in SAMPLING_KEYS if key in values}
 
 
-def session_request(cls: type[GameRequest], script: Path) -> dict[str, Any]:
+def session_request(cls: type[GameRequest], script: str) -> dict[str, Any]:
     """What a recorded session was started with; nothing where the script is no recording."""
-    if script.suffix.lower() != ".json" or not script.is_file():
+    path = Path(script)
+    if path.suffix.lower() != ".json" or not path.is_file():
         return {}
     try:
-        recorded = json.loads(script.read_text(encoding="utf-8"))
+        record = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError:
         return {}  # reading the actions will say where it is broken
-    request = recorded.get("request", {}) if isinstance(recorded, dict) else {}
-    known = {field.name for field in dataclasses.fields(cls)}
-    return {key: value for key, value in request.items() if key in known - NOT_REPLAYED}
+    if not isinstance(record, dict) or not isinstance(record.get("request"), dict):
+        return {}
+    known = {field.name for field in dataclasses.fields(cls)} - NOT_REPLAYED
+    started = {key: value for key, value in record["request"].items() if key in known}
+    # of this world: a session may have had several
+    return started | {"seed": record["seed"], "image": [record["image"]]}
 
 
 def detected_mode(checkpoint: str) -> str:

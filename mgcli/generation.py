@@ -10,7 +10,7 @@ from mgcli.batch import WorldPlan
 from mgcli.console import console
 from mgcli.game_request import GenerateRequest
 from mgcli.recording import Recording, beside
-from mgcli.worlds import open_models, peak_memory_gib
+from mgcli.worlds import facts_of, open_models, peak_memory_gib
 from wan.accel.profiling import BlockProfiler
 from wan.game.conditions import open_image
 from wan.game.rollout import Block, World, rollout, scripted
@@ -28,7 +28,7 @@ def generate_worlds(request: GenerateRequest, plans: Sequence[WorldPlan]) -> dic
         profiler = stack.enter_context(BlockProfiler(models.causal, blocks)) if request.enable_profile else None
         _play(world, plans, recordings, profiler, blocks, request.save_latents)
     for plan, recording in zip(plans, recordings):
-        recording.write_record(request, seed=plan.seed, image=str(plan.image))
+        recording.write_record(request, seed=plan.seed, image=str(plan.image), **facts_of(models))
     return _facts(recordings, world) | (_profile_facts(profiler, request) if profiler else {})
 
 

@@ -7,6 +7,7 @@ from mgcli.errors import run
 
 COMMANDS = (
     "generate",
+    "stream",
     "frames",
     "download",
     "doctor",

@@ -48,6 +48,11 @@ class Recording:
         self._clock = time.perf_counter()
 
     @property
+    def growing(self) -> Path:
+        """The video while it is made."""
+        return self._video.path
+
+    @property
     def frames(self) -> int:
         return self._video.frames
 
@@ -69,8 +74,12 @@ class Recording:
         self._block_seconds.append(round(now - self._clock, 4))
         self._clock = now
 
+    def restart_clock(self) -> None:
+        """The time until now was the player's, not ours."""
+        self._clock = time.perf_counter()
+
     def keep(self, latents: Tensor) -> None:
-        """For `name_latents.safetensors`; they stay in memory until the record is written."""
+        """For `name_latents.safetensors`; they stay in memory until the end."""
         self._latents.append(latents.cpu())
 
     def close(self) -> None:
@@ -78,6 +87,14 @@ class Recording:
         self._icon.close()
         if self.frames and self._video.path != self.path:
             shutil.copyfile(self._video.path, self.path)
+        if self._latents:
+            self._write_latents()
+
+    def _write_latents(self) -> None:
+        import torch
+        from safetensors.torch import save_file
+
+        save_file({"latents": torch.cat(self._latents, dim=2)}, self._latents_path)
 
     def __enter__(self) -> Self:
         return self
@@ -111,14 +128,6 @@ class Recording:
         part = path.with_name(f".{path.name}.part")
         write_request(part, request, more | facts)
         part.replace(path)
-        if self._latents:
-            self._write_latents()
-
-    def _write_latents(self) -> None:
-        import torch
-        from safetensors.torch import save_file
-
-        save_file({"latents": torch.cat(self._latents, dim=2)}, self._latents_path)
 
 
 def beside(path: Path, suffix: str, ending: str | None = None) -> Path:

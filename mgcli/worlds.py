@@ -68,6 +68,11 @@ def _release_of(checkpoint: Path) -> Path:
     raise ValueError(f"no VAE and CLIP near {checkpoint}: say where they are with --pretrained_model_path")
 
 
+def facts_of(models: GameModels) -> dict[str, str]:
+    """What a record says of the models beside the request."""
+    return {"device": str(models.causal.device), "dtype": str(models.causal.dtype).removeprefix("torch.")}
+
+
 def peak_memory_gib(device: torch.device) -> float:
     """Of the GPU, or of this process where there is none."""
     on_device = peak_gib(device)

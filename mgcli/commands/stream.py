@@ -1,0 +1,111 @@
+"""`mg stream`: a world made while it is played."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mgcli import options as opt
+from mgcli.console import console
+from mgcli.game_request import RANDOM, StreamRequest, game_request
+from mgcli.players import Player, RandomPlayer, ScriptPlayer, Take
+from mgcli.recording import check_output
+from wan.game.modes import MODES
+from wan.game.scripts import load_script
+from wanmini.start_image import START_IMAGE
+
+Output = Annotated[
+    Path | None,
+    typer.Option(help="The video. While it grows it is NAME_current.mp4; NAME_icon.mp4 has the keys drawn on it."),
+]
+Length = Annotated[
+    int | None,
+    typer.Option(
+        help="Latent frames at most, whole blocks of 3; 0 is endless. Default 360. Memory does not grow, but the released "
+        "models were trained on clips of 15 latent frames: long worlds drift in colour and detail, and what has left the "
+        "view for longer than the attention window is made up again."
+    ),
+]
+Prompt = Annotated[
+    bool, typer.Option("--prompt", help="Ask for camera and movement block by block, also at a terminal.")
+]
+Script = Annotated[
+    str | None,
+    typer.Option(help="Play this instead of asking: a recorded session (NAME.json: the same world again), actions as in mg generate, or random."),
+]  # fmt: skip
+SaveState = Annotated[Path | None, typer.Option(help="Save the world here at the end, to be continued exactly.")]
+LoadState = Annotated[Path | None, typer.Option(help="Go on with a saved world; the video holds what is new.")]
+
+
+def stream(
+    image: opt.Image = None,
+    script: Script = None,
+    prompt: Prompt = False,
+    output: Output = None,
+    max_num_output_frames: Length = None,
+    save_state: SaveState = None,
+    load_state: LoadState = None,
+    seed: opt.Seed = None,
+    action_seed: opt.ActionSeed = None,
+    mode: opt.Mode = None,
+    checkpoint_path: opt.CheckpointPath = None,
+    pretrained_model_path: opt.PretrainedModelPath = None,
+    tiny_vae: opt.TinyVae = None,
+    config_path: opt.ConfigPath = None,
+    height: opt.Height = None,
+    width: opt.Width = None,
+    local_attn_size: opt.LocalAttnSize = None,
+    fps: opt.Fps = None,
+    save_latents: opt.SaveLatents = False,
+    device: opt.Device = None,
+    dtype: opt.Dtype = None,
+) -> None:
+    """Play a world while it is made: live keys at a terminal, a dialogue in a pipe, or a script.
+
+    Live: hold keys (a terminal repeats only the last one; keys held together stay held), space pauses, r takes another
+    seed, o another image, n, q or Ctrl-C end. The session is recorded beside the video and --script replays it.
+    """
+    request = game_request(StreamRequest, locals())
+    for path in filter(None, (request.output, request.save_state)):
+        check_output(path)
+    player = choose_player(request)
+    take = first_take(request, player)
+    from mgcli.session import Session
+    from mgcli.worlds import open_models
+
+    session = Session(request, open_models(request), player)
+    with player:
+        session.run(take)
+    facts = session.facts()
+    console.result(facts, "\n".join(_lines(facts)))
+
+
+def choose_player(request: StreamRequest) -> Player:
+    mode = MODES[request.mode]
+    if request.script == RANDOM:
+        return RandomPlayer(mode, request.action_seed)
+    if request.script:
+        return ScriptPlayer(load_script(request.script, mode))
+    if request.prompt or not (sys.stdin.isatty() and console.interactive):
+        from mgcli.dialogue import DialoguePlayer
+
+        return DialoguePlayer(mode)
+    from mgcli.live import LivePlayer
+
+    return LivePlayer(mode)
+
+
+def first_take(request: StreamRequest, player: Player) -> Take:
+    if request.image or request.load_state:
+        return Take(1, (*request.image, START_IMAGE)[0], request.seed)
+    return Take(1, player.start_image(START_IMAGE), request.seed)
+
+
+def _lines(facts: dict[str, Any]) -> list[str]:
+    return [
+        f"{take['video']} (with keys: {take['icon']}; replay: mg stream --script {take['record']}), {take['frames']} frames"
+        for take in facts["takes"]
+    ] or ["nothing was generated"]
