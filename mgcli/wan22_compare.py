@@ -18,8 +18,8 @@ from mgcli.wan22_run import explained_memory, fitted, open_generation, watched
 from wan.game.conditions import open_image
 from wan.video import VideoWriter
 from wan22.compare import Made, compare_frames, contestants
-from wan22.config import find_task
-from wan22.generation import Generation, seeded
+from wan22.config import find_task, seeded
+from wan22.generation import Generation
 from wan22.report import draw_curves, markdown, side_by_side
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from mgcli.models import MODELS, models_dir, problems
 from mgcli.presets import load_preset, resolve
-from wan22.config import Request, find_task
+from wan22.config import Request, find_task, seeded
 from wan22.plan import plan
 
 
@@ -98,13 +98,9 @@ def checkpoint_folder(request: Wan22Request) -> Path:
 
 def check_before_loading(request: Wan22Request) -> None:
     """Every mistake that can be known without weights."""
-    if (request.image is None) == request.task.startswith("i2v"):
-        raise ValueError(
-            f"{request.task} needs an image; name one with --image"
-            if request.image is None
-            else f"--image is for i2v-A14B, not {request.task}"
-        )
+    if request.image is None and request.task == "i2v-A14B":
+        raise ValueError("i2v-A14B needs an image; name one with --image")
+    if request.image is not None and request.task != "i2v-A14B":
+        raise ValueError(f"--image is for i2v-A14B, not {request.task}")
     for video in request.videos():
-        plan(video)
-        if not video.prompt.strip():
-            raise ValueError("the prompt is empty; say with --prompt what the video shows")
+        plan(seeded(video))

@@ -21,8 +21,8 @@ from mgcli.wan22_request import Wan22Request, checkpoint_folder
 from wan.game.conditions import open_image
 from wan.modules.attention import use_backend
 from wan.video import VideoWriter
-from wan22.config import Request, ResolvedRequest, find_task, rounding_note
-from wan22.generation import Generation, seeded
+from wan22.config import Request, ResolvedRequest, find_task, rounding_note, seeded
+from wan22.generation import Generation
 from wan22.image import size_for
 from wan22.memory import auto_residency
 from wan22.parts import Parts

@@ -7,6 +7,7 @@ fills what was left out from the task and refuses what cannot run, so that every
 from __future__ import annotations
 
 import re
+import secrets
 from dataclasses import dataclass, fields, replace
 from typing import Literal
 
@@ -115,6 +116,15 @@ class ResolvedRequest(Request):
         """Latent frames, rows and columns of the finished video."""
         width, height = self.width_height
         return latent_frames(self.frame_num), height // SPATIAL_STRIDE, width // SPATIAL_STRIDE
+
+
+def seeded(request: Request, offset: int = 0) -> ResolvedRequest:
+    """The request with its seed decided: a negative one is drawn, and recorded like any other."""
+    seed = request.base_seed if request.base_seed >= 0 else secrets.randbelow(2**31)
+    resolved = replace(request, base_seed=seed + offset).resolved()
+    if not resolved.prompt.strip():
+        raise ValueError("the prompt is empty; say with --prompt what the video shows")
+    return resolved
 
 
 def latent_frames(frame_num: int) -> int:

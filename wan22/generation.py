@@ -6,11 +6,9 @@ the low-noise one, so that no expert is loaded twice. Steps and frames are gener
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -18,21 +16,12 @@ from PIL import Image
 from torch import Tensor
 
 from wan22 import image as images
-from wan22.config import Request, ResolvedRequest
+from wan22.config import ResolvedRequest
 from wan22.experts import Experts
 from wan22.memory import Phase, Residency, activation_bytes, expert_bytes, explain
 from wan22.parts import Parts
 from wan22.pipeline import Conditions, StepDone, denoise, draw_noise, one_by_one, phase_by_phase, wait_for
 from wan22.plan import Expert, plan
-
-
-def seeded(request: Request, offset: int = 0) -> ResolvedRequest:
-    """The request with its seed decided: a negative one is drawn, and recorded like any other."""
-    seed = request.base_seed if request.base_seed >= 0 else secrets.randbelow(2**31)
-    resolved = replace(request, base_seed=seed + offset).resolved()
-    if not resolved.prompt.strip():
-        raise ValueError("the prompt is empty; say with --prompt what the video shows")
-    return resolved
 
 
 class Generation:
@@ -74,9 +63,8 @@ class Generation:
         assert latents is not None, "a video is decoded after its last step"
         self.phase = "decode"
         vae = self.parts.vae
-        for chunk in self._timed(
-            i, "decode", vae.decode_tiled_chunks(latents) if tiled else vae.decode_chunks(latents)
-        ):
+        chunks = vae.decode_tiled_chunks(latents) if tiled else vae.decode_chunks(latents)
+        for chunk in self._timed(i, chunks):
             pixels = to_uint8(chunk[0])[:left]
             left -= len(pixels)
             yield pixels
@@ -111,12 +99,12 @@ class Generation:
         return draw_noise((self.parts.config.out_dim, *request.latent_size), request.base_seed, self.parts.device)
 
     @torch.no_grad()
-    def _timed(self, i: int, what: str, chunks: Iterator[Tensor]) -> Iterator[Tensor]:
+    def _timed(self, i: int, chunks: Iterator[Tensor]) -> Iterator[Tensor]:
         while True:
             started = time.perf_counter()
             chunk = next(chunks, None)
             wait_for(self.parts.device)
-            self.seconds[i][what] += time.perf_counter() - started
+            self.seconds[i]["decode"] += time.perf_counter() - started
             if chunk is None:
                 return
             yield chunk
