@@ -66,7 +66,7 @@ def open_generation(
     if request.attention != "auto":
         use_backend(request.attention, device)
     folder = checkpoint_folder(request)
-    parts = Parts(folder, find_task(request.task), device, dtype, request.t5_cpu)
+    parts = Parts(folder, find_task(request.task), device, dtype, request.t5_cpu, request.enable_half_frame_generation)
     tokens = max(step.seq_len for video in videos for step in plan(video))
     residency = request.residency
     if residency == "auto":

@@ -8,7 +8,7 @@ the next step instead of at the switch.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future
 
 import torch
@@ -20,16 +20,22 @@ from wan22.plan import Expert
 
 Load = Callable[[Expert, torch.device], nn.Module]
 HOST = torch.device("cpu")
-AFTER: dict[Expert, Expert] = {"high": "low"}
 
 
 class Experts:
     """`get` an expert, as often as wanted; `load(expert, device)` makes one from files."""
 
-    def __init__(self, load: Load, device: torch.device | str, residency: Residency):
+    def __init__(
+        self,
+        load: Load,
+        device: torch.device | str,
+        residency: Residency,
+        needed: Collection[Expert] = ("high", "low"),
+    ):
         self.device = torch.device(device)
         self.residency = residency
         self._load = load
+        self._needed = needed  # a very short run has no low-noise steps
         self._ready: dict[Expert, nn.Module] = {}
         self._coming: dict[Expert, Future[nn.Module]] = {}
 
@@ -37,9 +43,8 @@ class Experts:
         """The expert, whole and where it runs; waits for what is left of its loading."""
         if expert not in self._ready:
             self._take(expert)
-        following = AFTER.get(expert)
-        if following and following not in self._ready:
-            self._begin(following)
+        if expert == "high" and "low" in self._needed and "low" not in self._ready:
+            self._begin("low")
         self._raise_failure()
         return self._ready[expert]
 

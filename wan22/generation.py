@@ -35,7 +35,8 @@ class Generation:
         self.waited: dict[Expert, float] = {"high": 0.0, "low": 0.0}  # for it to be there: loading, and the switch
         self.phase: Phase = "text"
         self._image = image
-        self._experts = Experts(parts.load_expert, parts.device, residency)
+        needed = {step.expert for steps in self.plans for step in steps}
+        self._experts = Experts(parts.load_expert, parts.device, residency, needed)
 
     def steps(self, warm_up: bool = False) -> Iterator[tuple[int, StepDone]]:
         """Every step of every video, with the number of the video; after its last step a video can be decoded. `warm_up`

@@ -27,11 +27,17 @@ class Parts:
     """`dtype` is that of the experts; the text encoder runs in bfloat16 and the VAE in float32, as upstream has them."""
 
     def __init__(
-        self, folder: Path | str, task: Task, device: torch.device | str, dtype: torch.dtype, t5_cpu: bool = False
+        self,
+        folder: Path | str,
+        task: Task,
+        device: torch.device | str,
+        dtype: torch.dtype,
+        t5_cpu: bool = False,
+        half: bool = False,
     ):
         self.task, self.device, self.dtype = task, torch.device(device), dtype
         self.t5_device = torch.device("cpu") if t5_cpu else self.device
-        check_two_experts(Path(folder))
+        check_two_experts(Path(folder), half)
         self.paths = find_in(folder, "high_noise", "low_noise", "text_encoder", "tokenizer", "vae")
         self._experts: dict[Expert, Path] = {"high": self.paths["high_noise"], "low": self.paths["low_noise"]}
         check_not_mixed_up(self._experts, task)
@@ -64,10 +70,16 @@ class Parts:
         return self._vae
 
 
-def check_two_experts(folder: Path) -> None:
-    """A folder that is itself one model gets a reason, not a list of what it lacks."""
-    if folder.is_dir() and any(folder.glob("diffusion_pytorch_model*.safetensors*")):
+def check_two_experts(folder: Path, half: bool) -> None:
+    """A checkpoint that is one model gets a reason, not a list of what it lacks."""
+    alone = (folder / "transformer").exists() and not (folder / "transformer_2").exists()
+    if not (folder.is_file() or alone or any(folder.glob("diffusion_pytorch_model*"))):
+        return
+    if half:
         raise ValueError(NO_SWITCH.format(what=folder))
+    raise ValueError(
+        f"{folder} is one model; wan22 runs releases of two experts, such as Wan2.2-T2V-A14B: name its folder"
+    )
 
 
 def check_not_mixed_up(experts: dict[Expert, Path], task: Task) -> None:

@@ -137,6 +137,10 @@ def dense(folder: Path, _: str) -> None:
     )
 
 
+def dense_diffusers(folder: Path, _: str) -> None:
+    (folder / "high_noise_model").rename(folder / "transformer")
+
+
 @pytest.mark.parametrize(
     ("damage", "name", "message"),
     [
@@ -145,7 +149,8 @@ def dense(folder: Path, _: str) -> None:
         (remove, "google", "lacks tokenizer"),
         (swap, "", "the two are swapped"),
         (twice, "", "are the same expert twice"),
-        (dense, "", "is one dense model"),
+        (dense, "", "is one model; wan22 runs releases of two experts"),
+        (dense_diffusers, "", "is one model; wan22 runs releases of two experts"),
     ],
 )
 def test_a_checkpoint_that_is_not_whole_is_one_line(t2v, folders, tmp_path, damage, name, message):
@@ -155,6 +160,23 @@ def test_a_checkpoint_that_is_not_whole_is_one_line(t2v, folders, tmp_path, dama
     code, data, err = t2v("--prompt", "a cat", folder=folder)
     assert code == 2 and message in data["error"] and "\n" not in data["error"]
     assert not list(tmp_path.glob("*.mp4"))
+
+
+@pytest.mark.parametrize("damage", [dense, dense_diffusers])
+def test_half_frames_on_one_model_are_refused_with_the_reason(t2v, folders, tmp_path, damage):
+    folder = tmp_path / "copy"
+    shutil.copytree(folders["t2v"], folder)
+    damage(folder, "")
+    code, data, _ = t2v("--prompt", "a cat", "--enable_half_frame_generation", folder=folder)
+    assert code == 2 and "half frames need two experts" in data["error"] and str(folder) in data["error"]
+
+
+def test_one_step_needs_one_expert(t2v, monkeypatch):
+    loads = []
+    load = wan22_run.Parts.load_expert
+    monkeypatch.setattr(wan22_run.Parts, "load_expert", lambda *args: loads.append(args[1]) or load(*args))
+    code, data, _ = t2v("--prompt", "a cat", "--sample_steps", "1")
+    assert code == 0 and loads == ["high"], data
 
 
 @pytest.mark.parametrize(
