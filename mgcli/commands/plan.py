@@ -38,7 +38,7 @@ def heading(request: ResolvedRequest) -> str:
 
 
 def table(steps: tuple[Step, ...]) -> Table:
-    columns = ("step", "expert", "t", "sigma", "guidance", "branch", "frames", "tokens", "completion")
+    columns = ("step", "expert", "t", "sigma", "guidance", "branch", "latents", "tokens", "completion")
     made = Table(box=None, pad_edge=False, header_style="bold")
     for name in columns:
         made.add_column(name, no_wrap=True, justify="left" if name in ("expert", "branch", "completion") else "right")
