@@ -1,0 +1,41 @@
+"""Which models are built for which flags, and that contradictions are errors."""
+
+import pytest
+import torch
+
+from tests.wan.tiny_models import causal_inputs, causal_model, wan_model
+from wan.accel.speed import Speed
+from wan.modules.causal_model import CausalWanModel
+from wan.modules.optimized_causal_model import OptimizedCausalWanModel
+from wan.modules.optimized_model import OptimizedWanModel
+
+CPU = torch.device("cpu")
+
+
+def test_the_fast_path_is_the_default():
+    assert Speed().causal_class is OptimizedCausalWanModel and Speed().wan_class is OptimizedWanModel
+    assert Speed(reference=True).causal_class is CausalWanModel
+    assert Speed(compile=True).causal_class is CausalWanModel
+
+
+def test_contradictions_are_errors():
+    with pytest.raises(ValueError, match="--graphs needs a CUDA GPU"):
+        Speed(graphs=True).check(CPU)
+    with pytest.raises(ValueError, match="leave out --reference"):
+        Speed(graphs=True, reference=True).check(torch.device("cuda"))
+    with pytest.raises(ValueError, match="'cudnn' does not work here"):
+        Speed(attention="cudnn").check(CPU)
+    Speed().check(CPU)
+
+
+@pytest.mark.slow  # a compilation takes half a minute on a CPU
+def test_compiled_layers_are_equal():
+    model, given = causal_model(), causal_inputs("universal", 3)
+    want = model(t=500.0, **given, cache=model.new_cache(1, 4, 6))
+    Speed(compile=True).finish_causal(model)
+    torch.testing.assert_close(model(t=500.0, **given, cache=model.new_cache(1, 4, 6)), want, rtol=1e-4, atol=2e-5)
+    wan = wan_model()
+    x, prompt = torch.randn(1, 16, 2, 4, 6), [torch.randn(5, 24)]
+    want = wan(x, 500.0, prompt)
+    Speed(compile=True).finish_wan(wan)
+    torch.testing.assert_close(wan(x, 500.0, prompt), want, rtol=1e-4, atol=2e-5)

@@ -1,0 +1,66 @@
+"""How fast models are run: which class a loader builds, and what is put around it afterwards.
+
+The fast path is the default and equals the reference; `reference` asks for the plain models instead. Graphs exist on
+CUDA only. `compile` is torch.compile of the reference's layers, one by one: on an H100 it takes a minute to start and
+stays behind the fused kernels, and is there for hardware that has none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from wan.modules.attention import use_backend
+from wan.modules.causal_model import CausalWanModel
+from wan.modules.model import WanModel
+from wan.modules.optimized_causal_model import OptimizedCausalWanModel
+from wan.modules.optimized_model import OptimizedWanModel
+
+
+@dataclass(frozen=True)
+class Speed:
+    reference: bool = False
+    attention: str = "auto"
+    compile: bool = False
+    graphs: bool | None = None  # none: where they exist
+
+    @property
+    def plain(self) -> bool:
+        return self.reference or self.compile
+
+    @property
+    def causal_class(self) -> type[CausalWanModel]:
+        return CausalWanModel if self.plain else OptimizedCausalWanModel
+
+    @property
+    def wan_class(self) -> type[WanModel]:
+        return WanModel if self.plain else OptimizedWanModel
+
+    def check(self, device: torch.device) -> None:
+        """Refuse what would not happen, before anything is loaded; fix the attention backend."""
+        if self.graphs and device.type != "cuda":
+            raise ValueError(f"--graphs needs a CUDA GPU, this run is on {device.type}; leave it out")
+        if self.graphs and self.plain:
+            raise ValueError("--graphs captures the optimized model; leave out --reference and --compile, or --graphs")
+        use_backend(self.attention, device)
+
+    def finish_causal(self, model: CausalWanModel) -> None:
+        """Call it once the weights are in place."""
+        if isinstance(model, OptimizedCausalWanModel) and model.device.type == "cuda" and self.graphs is not False:
+            from wan.accel.graphs import capture_layers
+
+            capture_layers(model)
+        if self.compile:
+            compile_layers(model)
+
+    def finish_wan(self, model: WanModel) -> None:
+        if self.compile:
+            compile_layers(model)
+
+
+def compile_layers(model: CausalWanModel | WanModel) -> None:
+    """Layer by layer, so that one compilation serves all of them; it is kept on disk by torch's own cache."""
+    torch._dynamo.config.allow_unspec_int_on_nn_module = True  # a layer's number is not a reason to compile again
+    for block in model.blocks:
+        block.compile()
