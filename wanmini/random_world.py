@@ -14,8 +14,9 @@ from wan.modules.causal_model import CausalWanModel
 from wan.modules.clip import CLIPVision
 from wan.modules.vae import WanVAE
 
-HEIGHT, WIDTH = 96, 160
 DIM, VISUAL_DIM = 64, 32
+VAE = VAEConfig(dim=8, num_res_blocks=1)
+CLIP = CLIPConfig(dim=VISUAL_DIM, image_size=56, num_heads=2, num_layers=2)
 
 
 def causal_config(mode_name: str, local_attn_size: int = 6) -> CausalConfig:
@@ -34,7 +35,6 @@ def random_world(mode_name: str = "universal", seed: int = 0, local_attn_size: i
     """Models of this mode on the CPU in float32; the same ones for the same seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        vae = WanVAE(VAEConfig(dim=8, num_res_blocks=1)).eval()
-        clip = CLIPVision(CLIPConfig(dim=VISUAL_DIM, image_size=56, num_heads=2, num_layers=2)).eval()
+        vae, clip = WanVAE(VAE).eval(), CLIPVision(CLIP).eval()
         causal = CausalWanModel(causal_config(mode_name, local_attn_size)).eval()
     return GameModels(MODES[mode_name], causal, vae, vae, clip)
