@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from tests.wan.tiny_models import wan_model
+from wan.accel.offload import stream_blocks
 from wan.modules.attention import attend, attend_biased, count_bias
 from wan.modules.optimized_model import OptimizedWanModel, trailing_repeats
 
@@ -44,7 +45,7 @@ def test_a_prompt_is_embedded_once_and_a_new_one_noticed():
         text = reference.embed_text([torch.randn(5, 24, generator=torch.Generator().manual_seed(seed))])
         for _ in range(2):
             torch.testing.assert_close(fast(x, 500.0, text), reference(x, 500.0, text), **SAME)
-    assert len(fast._texts) == 2
+    assert len(fast._texts) == len(fast.blocks[0]._keys) == 2
 
 
 def test_a_batch_of_prompts_with_unequal_padding():
@@ -77,3 +78,22 @@ def test_equal_on_the_gpu_with_its_kernels(monkeypatch):
     x, prompt = latents(2).cuda(), [torch.randn(7, 24).cuda()] * 2
     for t in (700.0, torch.tensor([[0.0, 500.0, 999.0]]).cuda()):
         torch.testing.assert_close(fast(x, t, prompt), reference(x, t, prompt), **SAME)
+
+
+def test_new_weights_are_noticed():
+    reference, fast = pair()
+    x, prompt = latents(), [torch.randn(5, 24)]
+    text = fast.embed_text(prompt)
+    fast(x, 500.0, text)
+    other = wan_model(seed=3)
+    fast.load_state_dict(other.state_dict())  # in place: what was derived must follow
+    torch.testing.assert_close(fast(x, 500.0, fast.embed_text(prompt)), other(x, 500.0, prompt), **SAME)
+    assert fast.blocks[0].self_attn.v.weight.data_ptr() == fast.blocks[0].fused_qkv()[0][2 * 48 :].data_ptr()
+
+
+def test_blocks_may_be_streamed_through_the_device():
+    reference, fast = pair()
+    x, prompt = latents(), [torch.randn(5, 24)]
+    stream_blocks(fast, torch.device("cpu"))
+    for _ in range(2):
+        torch.testing.assert_close(fast(x, 500.0, prompt), reference(x, 500.0, prompt), **SAME)

@@ -60,6 +60,8 @@ class WanBlock(nn.Module):
 
 
 class WanModel(nn.Module):
+    block_class: type[nn.Module] = WanBlock
+
     def __init__(self, config: WanConfig = T2V_A14B):
         super().__init__()
         self.config = config
@@ -68,7 +70,7 @@ class WanModel(nn.Module):
         self.text_embedding = nn.Sequential(nn.Linear(config.text_dim, dim), nn.GELU("tanh"), nn.Linear(dim, dim))
         self.time_embedding = nn.Sequential(nn.Linear(config.freq_dim, dim), nn.SiLU(), nn.Linear(dim, dim))
         self.time_projection = nn.Sequential(nn.SiLU(), nn.Linear(dim, dim * 6))
-        self.blocks = nn.ModuleList(WanBlock(config) for _ in range(config.num_layers))
+        self.blocks = nn.ModuleList(self.block_class(config) for _ in range(config.num_layers))
         self.head = Head(dim, config.out_dim, config.patch_size, config.eps)
 
     @property

@@ -8,13 +8,13 @@ of identical keys, is one key that counts for all of them. The residual stream s
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wan.config import T2V_A14B, WanConfig
+from wan.config import WanConfig
 from wan.kernels.norm import add_norm, gated_add
 from wan.kernels.qkv import norm_rope_place, rms_norm_heads
 from wan.modules.attention import attend, attend_biased, count_bias
@@ -28,79 +28,97 @@ FEWEST_REPEATS = 3  # as many keys as a weighted one may take
 
 
 @dataclass(frozen=True)
-class TextKeys:
-    """Keys and values of one prompt in every layer; with a bias, the last few stand for all of its padding."""
+class Text:
+    """One prompt without its padding; with a bias, its last few rows stand for all of it."""
 
     source: Tensor  # held, so that its identity stays its own
-    layers: tuple[tuple[Tensor, Tensor], ...]
+    rows: Tensor
     bias: Tensor | None
 
 
-class OptimizedWanModel(WanModel):
-    def __init__(self, config: WanConfig = T2V_A14B):
+class OptimizedWanBlock(WanBlock):
+    """A layer as a link of a chain: it is given what the one before still has to add to x, and returns its own."""
+
+    def __init__(self, config: WanConfig):
         super().__init__(config)
-        self._forget()
-        self.register_load_state_dict_post_hook(lambda module, keys: module._forget())
+        self.eps = config.eps
+        self._qkv: tuple[Tensor, Tensor] | None = None
+        self._keys: dict[int, tuple[Text, tuple[Tensor, Tensor]]] = {}
 
-    def _apply(self, fn: Any, recurse: bool = True) -> Self:
-        self._forget()  # .to() makes new storages
-        return super()._apply(fn, recurse)
-
-    def _forget(self) -> None:
-        """Drop everything derived from weights or kept from earlier calls."""
-        self._qkv: list[tuple[Tensor, Tensor]] | None = None
-        self._texts: dict[Any, TextKeys] = {}
-
-    def fused_qkv(self) -> list[tuple[Tensor, Tensor]]:
-        """One (3C, C) weight a layer; q, k and v become views of it, so it costs no memory."""
-        if self._qkv is None:
-            self._qkv = [joined(b.self_attn.q, b.self_attn.k, b.self_attn.v) for b in self.blocks]
+    def fused_qkv(self) -> tuple[Tensor, Tensor]:
+        """One (3C, C) weight of which q, k and v are views; made again when something moved them."""
+        q, v = self.self_attn.q.weight, self.self_attn.v.weight
+        if self._qkv is None or (q.data_ptr(), v.data_ptr()) != _ends(self._qkv[0]):
+            self._qkv = joined(self.self_attn.q, self.self_attn.k, self.self_attn.v)
+            self._keys.clear()
         return self._qkv
 
-    def text_keys(self, context: Tensor) -> TextKeys:
+    def text_keys(self, text: Text) -> tuple[Tensor, Tensor]:
+        """Computed once a prompt."""
+        held = self._keys.get(id(text))
+        if held is None or held[0] is not text:
+            while len(self._keys) >= PROMPTS_KEPT:
+                self._keys.pop(next(iter(self._keys)))
+            held = self._keys[id(text)] = text, self.cross_attn.keys_values(text.rows)
+        return held[1]
+
+    def forward(  # type: ignore[override]
+        self, x: Tensor, y: Tensor | None, gate: Tensor | None, modulation: Tensor, text: Text, rope: Rope
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        qkv, dtype = self.fused_qkv(), text.rows.dtype
+        shift1, scale1, gate1, shift2, scale2, gate2 = (self.modulation.float() + modulation).unbind(2)
+        x, h = add_norm(x, y, gate, (shift1, scale1), eps=self.eps, out_dtype=dtype)
+        y = self.attend_self(h, qkv, rope)
+        x, h = add_norm(x, y, gate1, None, layer_norm_affine(self.norm3), self.eps, dtype)
+        y = self.attend_text(h, text)
+        x, h = add_norm(x, y, None, (shift2, scale2), eps=self.eps, out_dtype=dtype)
+        return x, feed_forward(self.ffn, h), gate2
+
+    def attend_self(self, h: Tensor, qkv: tuple[Tensor, Tensor], rope: Rope) -> Tensor:
+        attention, projected = self.self_attn, F.linear(h, *qkv)
+        heads, norms = attention.num_heads, (attention.norm_q.weight, attention.norm_k.weight)
+        k = torch.empty_like(h).unflatten(-1, (heads, -1))
+        q = norm_rope_place(projected, norms, rope, heads, (k, None), self.eps)
+        v = projected[..., -h.shape[-1] :].unflatten(-1, (heads, -1))  # read in place: attention takes strided rows
+        return attention.o(attend(q, k, v).flatten(2))
+
+    def attend_text(self, h: Tensor, text: Text) -> Tensor:
+        attention, keys = self.cross_attn, self.text_keys(text)
+        q = rms_norm_heads(attention.q(h), attention.norm_q.weight, attention.num_heads, self.eps)
+        y = attend(q, *keys) if text.bias is None else attend_biased(q, *keys, text.bias)
+        return attention.o(y.flatten(2))
+
+
+class OptimizedWanModel(WanModel):
+    block_class = OptimizedWanBlock
+
+    def text(self, context: Tensor) -> Text:
+        """The same object for the same prompt, so that layers know what they have keys for."""
+        self._texts: dict[Any, Text] = getattr(self, "_texts", {})
         key = identity(context)
         if key not in self._texts:
             while len(self._texts) >= PROMPTS_KEPT:
                 self._texts.pop(next(iter(self._texts)))
-            used, bias = without_padding(context)
-            layers = tuple(b.cross_attn.keys_values(used) for b in self.blocks)
-            self._texts[key] = TextKeys(context, layers, bias)
+            self._texts[key] = Text(context, *without_padding(context))
         return self._texts[key]
 
     def transform(self, tokens: Tensor, conditions: Conditions) -> Tensor:
-        """All transformer blocks; y and gate are what the next link of the chain still has to add to x."""
-        text = self.text_keys(conditions.context)
-        dtype, eps = conditions.context.dtype, self.config.eps
-        x, y, gate = tokens.contiguous(), None, None
-        for block, qkv, keys in zip(self.blocks, self.fused_qkv(), text.layers, strict=True):
-            shift1, scale1, gate1, shift2, scale2, gate2 = (block.modulation.float() + conditions.modulation).unbind(2)
-            x, h = add_norm(x, y, gate, (shift1, scale1), eps=eps, out_dtype=dtype)
-            y = self.attend_self(block, qkv, h, conditions.rope)
-            x, h = add_norm(x, y, gate1, None, layer_norm_affine(block.norm3), eps, dtype)
-            y = self.attend_text(block, h, keys, text.bias)
-            x, h = add_norm(x, y, None, (shift2, scale2), eps=eps, out_dtype=dtype)
-            y, gate = feed_forward(block.ffn, h), gate2
+        text, x = self.text(conditions.context), tokens.contiguous()
+        y = gate = None
+        for block in self.blocks:
+            x, y, gate = block(x, y, gate, conditions.modulation, text, conditions.rope)
         return gated_add(x, y, gate)
-
-    def attend_self(self, block: WanBlock, qkv: tuple[Tensor, Tensor], h: Tensor, rope: Rope) -> Tensor:
-        attention, projected = block.self_attn, F.linear(h, *qkv)
-        heads, norms = attention.num_heads, (attention.norm_q.weight, attention.norm_k.weight)
-        k = torch.empty_like(h).unflatten(-1, (heads, -1))
-        q = norm_rope_place(projected, norms, rope, heads, (k, None), self.config.eps)
-        v = projected[..., -h.shape[-1] :].unflatten(-1, (heads, -1))  # read in place: attention takes strided rows
-        return attention.o(attend(q, k, v).flatten(2))
-
-    def attend_text(self, block: WanBlock, h: Tensor, keys: tuple[Tensor, Tensor], bias: Tensor | None) -> Tensor:
-        attention = block.cross_attn
-        q = rms_norm_heads(attention.q(h), attention.norm_q.weight, attention.num_heads, self.config.eps)
-        y = attend(q, *keys) if bias is None else attend_biased(q, *keys, bias)
-        return attention.o(y.flatten(2))
 
     def unembed(self, tokens: Tensor, conditions: Conditions, grid: tuple[int, int, int]) -> Tensor:
         shift, scale = (self.head.modulation + conditions.time[:, :, None]).unbind(2)
         _, h = add_norm(tokens, modulation=(shift, scale), eps=self.config.eps)
         linear = self.head.head
         return unpatchify(F.linear(h, linear.weight.float(), linear.bias.float()), grid, self.config.patch_size)
+
+
+def _ends(qkv: Tensor) -> tuple[int, int]:
+    """Where q begins and where v does."""
+    return qkv.data_ptr(), qkv.chunk(3)[2].data_ptr()
 
 
 def without_padding(context: Tensor) -> tuple[Tensor, Tensor | None]:
