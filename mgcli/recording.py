@@ -6,6 +6,7 @@ actions in it, replays it: it is an action script and a session.
 
 from __future__ import annotations
 
+import errno
 import shutil
 import tempfile
 import time
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 def check_output(path: Path) -> None:
     """Make the folder and try to write there, before anything expensive."""
+    for folder in path.parents:
+        if folder.is_file():
+            raise NotADirectoryError(errno.ENOTDIR, "not a folder", str(folder))
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_dir():
         raise ValueError(f"{path} is a folder: name the video, such as {path / 'demo.mp4'}")
