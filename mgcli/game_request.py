@@ -17,6 +17,7 @@ from wan.game.modes import MODES
 from wan.game.timeline import blocks_in
 
 if TYPE_CHECKING:
+    from wan.accel.speed import Speed
     from wan.game.rollout import Sampling
 
 ModeName = Literal["universal", "gta_drive", "templerun"]
@@ -58,6 +59,10 @@ class GameRequest:
     num_frame_per_block: int = 3
     context_noise: float = 0.0
     local_attn_size: int | None = None  # none: what the model was made with
+    reference: bool = False
+    attention: str = "auto"
+    compile: bool = False
+    graphs: bool | None = None  # none: where they exist
 
     def __post_init__(self) -> None:
         if not 0 < self.fps <= 240:
@@ -68,6 +73,11 @@ class GameRequest:
             )
         if self.num_frame_per_block < 1:
             raise ValueError(f"num_frame_per_block {self.num_frame_per_block}: a block has at least 1 latent frame")
+
+    def speed(self) -> Speed:
+        from wan.accel.speed import Speed
+
+        return Speed(self.reference, self.attention, self.compile, self.graphs)
 
     def sampling(self) -> Sampling:
         from wan.game.rollout import Sampling

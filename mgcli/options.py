@@ -57,6 +57,17 @@ Width = Annotated[int | None, typer.Option(help="Of the video, a multiple of 16.
 LocalAttnSize = Annotated[
     int | None, typer.Option(help="Latent frames that attention sees. Default: what the model was trained with.")
 ]
+Reference = Annotated[
+    bool | None, typer.Option("--reference", help="Run the plain model, the measure of the fast one: the same, slower.")
+]
+Attention = Annotated[str | None, typer.Option(help="auto (default), cudnn, flash or sdpa.")]
+Compile = Annotated[
+    bool | None,
+    typer.Option("--compile", help="torch.compile of the plain model's layers; slower than the default on an H100."),
+]
+Graphs = Annotated[
+    bool | None, typer.Option("--graphs/--no_graphs", help="CUDA graphs around the fast model. Default: on a CUDA GPU.")
+]
 Fps = Annotated[float | None, typer.Option(help="Of the file; the frames are the same. 25 is real time.")]
 SaveLatents = Annotated[bool, typer.Option("--save_latents", help="Keep the latents in a safetensors file too.")]
 Device = Annotated[str | None, typer.Option(help="cuda, cpu, mps. Default: the GPU, if there is one.")]

@@ -65,7 +65,9 @@ MACHINE = Flags("Machine", {
     "dtype": (str, "Of the experts: bfloat16 (default; float32 on a CPU), float16 or float32."),
     "convert_model_dtype": (bool, "Upstream's spelling of --dtype bfloat16."),
     "vae_tiling": (bool, "Lossy: decode in overlapping tiles, for little memory."),
+    "reference": (bool, "Run the plain models, the measure of the fast ones: the same videos, slower."),
     "attention": (str, "auto (default), cudnn, flash or sdpa."),
+    "compile": (bool, "torch.compile of the plain models' layers, for hardware the fast ones were not written for."),
 })  # fmt: skip
 
 OUTPUT = Flags("Output", {

@@ -28,7 +28,9 @@ class Wan22Request(Request):
     residency: Literal["auto", "both", "one", "stream"] = "auto"
     t5_cpu: bool = False
     vae_tiling: bool = False
+    reference: bool = False
     attention: str = "auto"
+    compile: bool = False
 
     def videos(self) -> list[Request]:
         """What to make: one video, or one for each line of the prompt file, each with a seed of its own."""

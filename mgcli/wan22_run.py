@@ -18,8 +18,8 @@ from mgcli.machine import versions
 from mgcli.presets import write_request
 from mgcli.recording import check_output
 from mgcli.wan22_request import Wan22Request, checkpoint_folder
+from wan.accel.speed import Speed
 from wan.game.conditions import open_image
-from wan.modules.attention import use_backend
 from wan.video import VideoWriter
 from wan22.config import Request, ResolvedRequest, find_task, rounding_note, seeded
 from wan22.generation import Generation
@@ -63,10 +63,10 @@ def open_generation(
         if note:
             console.say(note)
     device, dtype = device_and_dtype(request.device, request.dtype)
-    if request.attention != "auto":
-        use_backend(request.attention, device)
     folder = checkpoint_folder(request)
-    parts = Parts(folder, find_task(request.task), device, dtype, request.t5_cpu, request.enable_half_frame_generation)
+    speed = Speed(request.reference, request.attention, request.compile)
+    half = request.enable_half_frame_generation
+    parts = Parts(folder, find_task(request.task), device, dtype, request.t5_cpu, half, speed)
     tokens = max(step.seq_len for video in videos for step in plan(video))
     residency = request.residency
     if residency == "auto":

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import resource
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,10 +26,12 @@ from wanmini.random_world import random_world
 
 def open_models(request: GameRequest) -> GameModels:
     device, dtype = device_and_dtype(request.device, request.dtype)
+    request.speed().check(device)
     models = _load(request, device, dtype) if request.checkpoint_path else _embedded(request, device, dtype)
     if request.local_attn_size is not None:
         models.causal.config = replace(models.causal.config, local_attn_size=request.local_attn_size)
     models.causal.num_frame_per_block = request.num_frame_per_block
+    request.speed().finish_causal(models.causal)
     return models
 
 
@@ -45,7 +49,8 @@ def _load(request: GameRequest, device: torch.device, dtype: torch.dtype) -> Gam
     folder = find_in(request.pretrained_model_path or _release_of(path), "vae", "clip")
     # float16 for pictures: finer than bfloat16, and what the official tools decode in
     vae_dtype = torch.float16 if dtype == torch.bfloat16 and device.type == "cuda" else dtype
-    causal, mode = load_causal(path, device=device, dtype=dtype, mode=request.mode)
+    cls = request.speed().causal_class
+    causal, mode = load_causal(path, device=device, dtype=dtype, cls=cls, mode=request.mode)
     vae = load_vae(folder["vae"], device=device, dtype=vae_dtype)
     clip = load_clip(folder["clip"], device=device, dtype=dtype)
     tiny = request.tiny_vae and load_tiny_vae(request.tiny_vae, device=device, dtype=vae_dtype)
@@ -66,6 +71,18 @@ def _release_of(checkpoint: Path) -> Path:
         if {"vae", "clip"} <= find_in(folder).keys():
             return folder
     raise ValueError(f"no VAE and CLIP near {checkpoint}: say where they are with --pretrained_model_path")
+
+
+@contextmanager
+def explained_memory(request: GameRequest) -> Iterator[None]:
+    """Running out of GPU memory as advice."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise ValueError(
+            f"not enough GPU memory for {request.height}x{request.width}: use fewer worlds at once, a smaller --height and "
+            f"--width, or decode with --tiny_vae (torch says: {str(error).split('. ')[0]})"
+        ) from error
 
 
 def facts_of(models: GameModels) -> dict[str, str]:

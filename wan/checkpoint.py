@@ -118,7 +118,14 @@ def load_causal(
     return load_into(model, weights, dtype=dtype, device=device), found
 
 
-def load_wan(path: Path | str, *, device: Device, dtype: torch.dtype, model_type: str | None = None) -> WanModel:
+def load_wan(
+    path: Path | str,
+    *,
+    device: Device,
+    dtype: torch.dtype,
+    cls: type[WanModel] | None = None,
+    model_type: str | None = None,
+) -> WanModel:
     """One expert of Wan2.2 A14B, "t2v" or "i2v" by the condition it reads beside the latents. Which of the two experts
     a file is (high or low noise) does not show in it."""
     from wan.modules.model import WanModel
@@ -126,7 +133,7 @@ def load_wan(path: Path | str, *, device: Device, dtype: torch.dtype, model_type
     weights = _must_hold(open_weights(path), EXPERT)
     configs = _configs(WanConfig, weights, *WAN_MODELS.values())
     configs = [replace(c, model_type="i2v" if c.in_dim > c.out_dim else "t2v") for c in configs]
-    model = _choose(WanModel, configs, weights)
+    model = _choose(cls or WanModel, configs, weights)
     found = model.config.model_type
     if model_type not in (None, found):
         raise ValueError(f"{path} is a {found} expert, not {model_type}; ask for {found} or name {model_type} weights")

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from wan.accel.speed import Speed
 from wan.checkpoint import find_in, load_t5, load_vae, load_wan, open_weights
 from wan.config import WanConfig
 from wan.config_files import parse_config, read_config
@@ -34,8 +35,10 @@ class Parts:
         dtype: torch.dtype,
         t5_cpu: bool = False,
         half: bool = False,
+        speed: Speed = Speed(),
     ):
-        self.task, self.device, self.dtype = task, torch.device(device), dtype
+        self.task, self.device, self.dtype, self.speed = task, torch.device(device), dtype, speed
+        speed.check(self.device)
         self.t5_device = torch.device("cpu") if t5_cpu else self.device
         check_two_experts(Path(folder), half)
         self.paths = find_in(folder, "high_noise", "low_noise", "text_encoder", "tokenizer", "vae")
@@ -61,7 +64,10 @@ class Parts:
         return on_device
 
     def load_expert(self, expert: Expert, device: torch.device) -> WanModel:
-        return load_wan(self._experts[expert], device=device, dtype=self.dtype, model_type=self.task.model.model_type)
+        path, kind = self._experts[expert], self.task.model.model_type
+        model = load_wan(path, device=device, dtype=self.dtype, cls=self.speed.wan_class, model_type=kind)
+        self.speed.finish_wan(model)
+        return model
 
     @property
     def vae(self) -> WanVAE:

@@ -49,6 +49,10 @@ def generate(
     enable_profile: Profile = False,
     device: opt.Device = None,
     dtype: opt.Dtype = None,
+    reference: opt.Reference = None,
+    attention: opt.Attention = None,
+    compile: opt.Compile = None,
+    graphs: opt.Graphs = None,
 ) -> None:
     """Generate a video from an image and an action script; without a checkpoint, from a tiny embedded world.
 

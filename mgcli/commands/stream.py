@@ -62,6 +62,10 @@ def stream(
     save_latents: opt.SaveLatents = False,
     device: opt.Device = None,
     dtype: opt.Dtype = None,
+    reference: opt.Reference = None,
+    attention: opt.Attention = None,
+    compile: opt.Compile = None,
+    graphs: opt.Graphs = None,
 ) -> None:
     """Play a world while it is made: live keys at a terminal, a dialogue in a pipe, or a script.
 
@@ -74,11 +78,12 @@ def stream(
     player = choose_player(request)
     take = first_take(request, player)
     from mgcli.session import Session
-    from mgcli.worlds import open_models
+    from mgcli.worlds import explained_memory, open_models
 
-    session = Session(request, open_models(request), player)
-    with player:
-        session.run(take)
+    with explained_memory(request):
+        session = Session(request, open_models(request), player)
+        with player:
+            session.run(take)
     facts = session.facts()
     console.result(facts, "\n".join(_lines(facts)))
 

@@ -22,8 +22,11 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from wan.config import T2V_A14B, WAN21_VAE
+from wan.accel.speed import Speed
 from wan.modules.attention import use_backend
 from wan.modules.model import WanModel
+from wan.modules.optimized_vae import OptimizedVAEDecoder
+from wan.modules.streaming import StreamedDecoder
 from wan.modules.vae import WanVAE
 from wan22.config import Request
 from wan22.pipeline import Conditions, StepDone, denoise, draw_noise, wait_for
@@ -42,8 +45,8 @@ PROMPT_TOKENS = 77
 class Resident:
     """Both experts on the device."""
 
-    def __init__(self, config: Any, device: torch.device, dtype: torch.dtype):
-        self.models = {name: random_model(WanModel, config, device, dtype) for name in ("high", "low")}
+    def __init__(self, config: Any, device: torch.device, dtype: torch.dtype, speed: Speed):
+        self.models = {name: random_model(speed.wan_class, config, device, dtype) for name in ("high", "low")}
 
     def get(self, expert: str) -> WanModel:
         return self.models[expert]
@@ -61,6 +64,13 @@ def random_model(cls: Any, config: Any, device: torch.device, dtype: torch.dtype
     return model
 
 
+def random_decoder(config: Any, device: torch.device, speed: Speed) -> StreamedDecoder:
+    """The reference decodes in float32 as upstream does; the fast one in float16 where there is a GPU."""
+    fast = device.type == "cuda" and not speed.reference
+    vae = random_model(WanVAE, config, device, torch.float16 if fast else torch.float32)
+    return vae if speed.reference else OptimizedVAEDecoder(vae)
+
+
 def main() -> None:
     arguments = parse()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -69,8 +79,9 @@ def main() -> None:
     attention = use_backend("auto", device)
     expert, vae_config = tiny_configs() if arguments.tiny else (T2V_A14B, WAN21_VAE)
     started = time.perf_counter()
-    experts = Resident(expert, device, dtype)
-    vae = random_model(WanVAE, vae_config, device, torch.float32)
+    speed = Speed(reference=arguments.reference)
+    experts = Resident(expert, device, dtype, speed)
+    vae = random_decoder(vae_config, device, speed)
     print(
         f"two experts of {dtype} on {name_of(device)} in {time.perf_counter() - started:.1f} s, attention {attention}",
         flush=True,
@@ -86,6 +97,7 @@ def main() -> None:
         "device": name_of(device),
         "torch": torch.__version__,
         "attention": attention,
+        "models": "reference" if speed.reference else "optimized",
         "request": asdict(base),
         "cases": rows,
     }
@@ -94,7 +106,12 @@ def main() -> None:
 
 
 def measure(
-    name: str, request: Request, experts: Resident, conditions: Conditions, vae: WanVAE, before: list[dict[str, Any]]
+    name: str,
+    request: Request,
+    experts: Resident,
+    conditions: Conditions,
+    vae: StreamedDecoder,
+    before: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """One case, timed from noise to frames; `before` begins with the exact one."""
     device = conditions.context.device
@@ -128,7 +145,7 @@ def run(request: Request, experts: Resident, conditions: Conditions) -> list[Ste
 
 
 @torch.no_grad()
-def decode(vae: WanVAE, latents: Tensor) -> int:
+def decode(vae: StreamedDecoder, latents: Tensor) -> int:
     """Frames are brought to the host and dropped, as a writer would."""
     return sum(len(chunk.clamp(-1, 1).cpu()[0, 0]) for chunk in vae.decode_chunks(latents))
 
@@ -141,7 +158,7 @@ def forward_seconds(done: list[StepDone]) -> dict[int, float]:
     }
 
 
-def warm_up(request: Request, experts: Resident, conditions: Conditions, vae: WanVAE) -> None:
+def warm_up(request: Request, experts: Resident, conditions: Conditions, vae: StreamedDecoder) -> None:
     """Both lengths once, and a little decoding: kernels are chosen and memory is mapped before anything is timed."""
     done = run(replace(request, sample_steps=3), experts, conditions)
     decode(vae, done[-1].latents[:, :, :2])
@@ -175,7 +192,7 @@ HEADER = (
 def write(folder: Path, report: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     request = report["request"]
-    title = f"{report['device']}, torch {report['torch']}, attention {report['attention']}, {request['size']}, {request['frame_num']} frames, {request['sample_steps']} steps"
+    title = f"{report['device']}, torch {report['torch']}, {report['models']} models, attention {report['attention']}, {request['size']}, {request['frame_num']} frames, {request['sample_steps']} steps"
     table = "\n".join([title, "", HEADER, *map(as_row, report["cases"])])
     (folder / "wan22_flags.md").write_text(table + "\n")
     (folder / "wan22_flags.json").write_text(json.dumps(report, indent=2) + "\n")
@@ -192,6 +209,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--frames", type=int, default=None, help="default 49, with --tiny 17")
     parser.add_argument("--size", default=None, help="default 832*480, with --tiny 96*64")
+    parser.add_argument("--reference", action="store_true", help="the plain models instead of the fast ones")
     parser.add_argument("--tiny", action="store_true", help="small models, for a CPU")
     arguments = parser.parse_args()
     arguments.frames = arguments.frames or (17 if arguments.tiny else 49)
