@@ -10,7 +10,7 @@ from mgcli.batch import WorldPlan
 from mgcli.console import console
 from mgcli.game_request import GenerateRequest
 from mgcli.recording import Recording, beside
-from mgcli.worlds import facts_of, open_models, peak_memory_gib
+from mgcli.worlds import explained_memory, facts_of, open_models, peak_memory_gib
 from wan.accel.profiling import BlockProfiler
 from wan.game.conditions import open_image
 from wan.game.rollout import Block, World, rollout, scripted
@@ -20,10 +20,11 @@ from wan.game.timeline import blocks_in
 def generate_worlds(request: GenerateRequest, plans: Sequence[WorldPlan]) -> dict[str, Any]:
     """Everything from images to files; what the command reports."""
     images = [open_image(plan.image) for plan in plans]  # first, because loading models takes long
-    models = open_models(request)
-    world = models.start(images, [plan.seed for plan in plans], request.sampling(), request.height, request.width)
     blocks = blocks_in(request.num_output_frames or 0, request.num_frame_per_block)
     with ExitStack() as stack:
+        stack.enter_context(explained_memory(request))
+        models = open_models(request)
+        world = models.start(images, [plan.seed for plan in plans], request.sampling(), request.height, request.width)
         recordings = [stack.enter_context(Recording(p.output, models.mode, request.fps)) for p in plans]
         profiler = stack.enter_context(BlockProfiler(models.causal, blocks)) if request.enable_profile else None
         _play(world, plans, recordings, profiler, blocks, request.save_latents)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from mgcli.console import console
 from mgcli.machine import versions
 from mgcli.presets import write_request
 from wan.game.actions import Action, script_of
@@ -103,8 +104,10 @@ class Recording:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
         self.close()
+        if kind and self.frames:
+            console.say(f"kept: {self.path}, {self.frames} frames")
 
     def files(self) -> dict[str, str]:
         named = {"video": self.path, "icon": self._icon.path, "record": self.path.with_suffix(".json")}
