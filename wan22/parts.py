@@ -35,10 +35,11 @@ class Parts:
         dtype: torch.dtype,
         t5_cpu: bool = False,
         half: bool = False,
-        speed: Speed = Speed(),
+        speed: Speed | None = None,
     ):
-        self.task, self.device, self.dtype, self.speed = task, torch.device(device), dtype, speed
-        speed.check(self.device)
+        self.task, self.device, self.dtype = task, torch.device(device), dtype
+        self.speed = speed or Speed()
+        self.speed.check(self.device)
         self.t5_device = torch.device("cpu") if t5_cpu else self.device
         check_two_experts(Path(folder), half)
         self.paths = find_in(folder, "high_noise", "low_noise", "text_encoder", "tokenizer", "vae")

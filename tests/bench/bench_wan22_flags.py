@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from wan.config import T2V_A14B, WAN21_VAE
 from wan.accel.speed import Speed
+from wan.config import T2V_A14B, WAN21_VAE
 from wan.modules.attention import use_backend
 from wan.modules.model import WanModel
 from wan.modules.optimized_vae import OptimizedVAEDecoder
