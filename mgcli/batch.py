@@ -33,6 +33,7 @@ class WorldPlan:
     image: Path
     script: ActionScript
     seed: int
+    action_seed: int
     output: Path
 
 
@@ -47,8 +48,8 @@ def plan_worlds(request: GenerateRequest) -> tuple[GenerateRequest, list[WorldPl
     frames = video_frames(latent_frames)
     scripts = [s or random_script(mode, request.action_seed + i, frames) for i, s in enumerate(written)]
     outputs = [request.output if count == 1 else beside(request.output, f"_{i}") for i in range(count)]
-    seeds = range(request.seed, request.seed + count)
-    worlds = [WorldPlan(*parts) for parts in zip(images, scripts, seeds, outputs, strict=True)]
+    seeds = [(request.seed + i, request.action_seed + i) for i in range(count)]
+    worlds = [WorldPlan(image, script, *s, out) for image, script, s, out in zip(images, scripts, seeds, outputs)]
     return replace(request, num_output_frames=latent_frames), worlds
 
 

@@ -29,7 +29,8 @@ def generate_worlds(request: GenerateRequest, plans: Sequence[WorldPlan]) -> dic
         profiler = stack.enter_context(BlockProfiler(models.causal, blocks)) if request.enable_profile else None
         _play(world, plans, recordings, profiler, blocks, request.save_latents)
     for plan, recording in zip(plans, recordings):
-        recording.write_record(request, seed=plan.seed, image=str(plan.image), **facts_of(models))
+        origin = {"seed": plan.seed, "action_seed": plan.action_seed, "image": str(plan.image)}
+        recording.write_record(request, **origin, **facts_of(models))
     return _facts(recordings, world) | (_profile_facts(profiler, request) if profiler else {})
 
 

@@ -73,11 +73,15 @@ class Session:
 
     def facts(self) -> dict[str, Any]:
         """What there is to report: one take or several, only those that have frames."""
-        takes = [r.files() | {"frames": r.frames, "seconds": r.total_seconds} for r in self.recordings if r.frames]
-        frames, seconds = sum(t["frames"] for t in takes), sum(t["seconds"] for t in takes)
-        rate = round(frames / seconds, 2) if seconds else 0.0
-        saved = {"state": str(self.request.save_state)} if self.request.save_state else {}
-        return {"takes": takes, "mode": self.models.mode.name, "frames": frames, "frames_per_second": rate} | saved
+        made = [recording for recording in self.recordings if recording.frames]
+        frames, seconds = sum(r.frames for r in made), sum(r.total_seconds for r in made)
+        return {
+            "takes": [r.files() | {"frames": r.frames, "seconds": r.total_seconds} for r in made],
+            "mode": self.models.mode.name,
+            "frames": frames,
+            "frames_per_second": round(frames / seconds, 2) if seconds else 0.0,
+            **({"state": str(self.request.save_state)} if self.request.save_state else {}),
+        }
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -90,6 +90,7 @@ class World:
         self.decoder_state = decoder.new_state()
         self.block = 0
         self.pending: Tensor | None = None  # latents of this block, not yet in the caches
+        self.given: dict[str, Any] = {}  # what every forward of this block is conditioned on
         self.keyboard = torch.zeros(batch, 0, mode.keyboard_dim)  # the actions that the model can still see
         self.mouse = torch.zeros(batch, 0, 2)
 
@@ -102,10 +103,12 @@ class World:
         """The next block. It is not yet past: `commit` makes it so."""
         self.commit()
         self._remember(actions)
+        self.given = self._conditions()
         with torch.profiler.record_function("denoise"):
             self.pending = self._denoise()
         with torch.profiler.record_function("decode"):
-            video = _pixels(self.decoder.decode_chunk(self.pending, self.decoder_state))
+            # float32 until the decoder casts: the latents are scaled before that
+            video = _pixels(self.decoder.decode_chunk(self.pending.float(), self.decoder_state))
         return Block(self.span, self.pending, video, actions)
 
     @torch.no_grad()
@@ -119,29 +122,26 @@ class World:
         self.block += 1
 
     def _denoise(self) -> Tensor:
-        x = self._noise()
         steps = list(zip(self.schedule.timesteps, self.schedule.sigmas, strict=True))
-        for (timestep, sigma), (_, next_sigma) in itertools.pairwise(steps):
-            x = renoise(x0_from_flow(self._forward(x, timestep), x, sigma), self._noise(), next_sigma)
+        # all drawn first: drawing and copying would make a GPU wait between the steps
+        x, *noises = [self.noise.draw(self.shape).to(self.model.device, self.model.dtype) for _ in steps]
+        for (timestep, sigma), (_, next_sigma), noise in zip(steps, steps[1:], noises):
+            x = renoise(x0_from_flow(self._forward(x, timestep), x, sigma), noise, next_sigma)
         timestep, sigma = steps[-1]
         return x0_from_flow(self._forward(x, timestep), x, sigma)
 
-    def _noise(self) -> Tensor:
-        return self.noise.draw(self.shape).to(self.model.device, self.model.dtype)
-
     def _forward(self, x: Tensor, timestep: float) -> Tensor:
-        latent = self.span.latent
         t = torch.full((x.shape[0], x.shape[2]), timestep, device=x.device)
-        return self.model(
-            x,
-            t,
-            visual_context=self.condition.visual_context,
-            cond_concat=self.condition.block(latent),
-            mouse_cond=self.mouse.to(x) if self.mode.has_mouse else None,
-            keyboard_cond=self.keyboard.to(x),
-            cache=self.cache,
-            start_frame=latent.start,
-        )
+        return self.model(x, t, **self.given, cache=self.cache, start_frame=self.span.latent.start)
+
+    def _conditions(self) -> dict[str, Any]:
+        like = {"device": self.model.device, "dtype": self.model.dtype}
+        return {
+            "visual_context": self.condition.visual_context,
+            "cond_concat": self.condition.block(self.span.latent),
+            "mouse_cond": self.mouse.to(**like) if self.mode.has_mouse else None,
+            "keyboard_cond": self.keyboard.to(**like),
+        }
 
     def _remember(self, actions: Sequence[Sequence[Action]]) -> None:
         assert all(len(row) == len(self.span.frames) for row in actions), "one action for every frame of the block"
