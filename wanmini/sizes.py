@@ -9,6 +9,8 @@ from __future__ import annotations
 from wan.config import ActionConfig, CausalConfig, CLIPConfig, T5Config, VAEConfig, WanConfig
 
 HEIGHT, WIDTH = 96, 160
+BLOCK = 3  # latent frames generated together
+DENOISING_STEPS, SHIFT = (1000, 750, 500, 250), 5.0  # read before the shift, as in the released presets
 TEXT_LEN = 64
 
 VAE = VAEConfig(dim=16, num_res_blocks=1, mean=(0.0,) * 16, std=(1.0,) * 16)  # mean and std are measured in training

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import logging
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -19,7 +18,7 @@ from wan.modules.vae import WanVAE
 from wanmini import sizes
 from wanmini.clips import HELD_OUT, SceneSource, WorldSource
 from wanmini.loss_curve import draw_curve
-from wanmini.training import Learner, Run, psnr, restore, store
+from wanmini.training import Learner, Run, options, psnr, restore, store
 from wanmini.world.render import shade
 
 FRAMES = 45
@@ -121,21 +120,8 @@ def train(args: argparse.Namespace) -> dict[str, float]:
     return found
 
 
-def options() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--resume", type=Path, help="folder a run before left")
-    parser.add_argument("--minutes", type=float, default=8.0)
-    parser.add_argument("--steps", type=int, help="stop earlier")
-    parser.add_argument("--seed", type=int, default=1, help="of the data; another one for every run")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=torch.cuda.is_available())
-    parser.add_argument("--smoke", action="store_true", help="a few steps at a tiny size, to see that it runs")
-    return parser
-
-
 def main() -> None:
-    parser = options()
+    parser = options(__doc__)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--last", type=float, default=0.1, help="share of the rate at the end of the run")

@@ -7,6 +7,7 @@ Optimizer state is not kept; warming up again costs a few seconds.
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import datetime
 import json
@@ -134,3 +135,17 @@ def psnr(a: Tensor, b: Tensor) -> Tensor:
     """Per clip, in dB, of values in [-1, 1]."""
     error = (a.float() - b.float()).pow(2).flatten(1).mean(1)
     return 10 * torch.log10(4 / error.clamp(min=1e-10))
+
+
+def options(about: str) -> argparse.ArgumentParser:
+    """The options that every training script has."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--resume", type=Path, help="folder a run before left")
+    parser.add_argument("--minutes", type=float, default=8.0)
+    parser.add_argument("--steps", type=int, help="stop earlier")
+    parser.add_argument("--seed", type=int, default=1, help="of the data; another one for every run")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=torch.cuda.is_available())
+    parser.add_argument("--smoke", action="store_true", help="a few steps at a tiny size, to see that it runs")
+    return parser

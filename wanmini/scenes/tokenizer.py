@@ -11,7 +11,7 @@ import re
 import string
 from pathlib import Path
 
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from wanmini.scenes import caption
 
@@ -39,8 +39,10 @@ def build() -> Tokenizer:
         {token: i for i, token in enumerate(tokens)}, unk_token="<unk>", continuing_subword_prefix=CONTINUED
     )
     tokenizer = Tokenizer(model)
+    # other scripts are left out before letters lose their accents: the default negative prompt is nearly empty here
+    latin = normalizers.Replace(Regex(r"[^\x00-\x{024F}]+"), " ")
     tokenizer.normalizer = normalizers.Sequence(
-        [normalizers.NFKD(), normalizers.StripAccents(), normalizers.Lowercase()]
+        [latin, normalizers.NFKD(), normalizers.StripAccents(), normalizers.Lowercase()]
     )
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece(CONTINUED)

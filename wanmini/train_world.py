@@ -1,0 +1,205 @@
+"""Train the mini world: `python -m wanmini.train_world --vae OUT_OF_VAE --minutes 8 --out OUT [--resume OUT_BEFORE]`.
+
+Stage 1 (the default) is flow matching with teacher forcing, behind a past that is sometimes a little noisy. Stage 2
+(`--own 0.7`) puts the model's own frames in the place of the past: they are made by denoising the truth from an
+inference step on, block behind block, so they carry the model's blemishes but not a different world, and the target
+stays right. Noise levels are drawn from all, and half of the time from those that inference uses. It ends with PSNR
+against the renderer on held-out walks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import random
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from wan.checkpoint import load_vae
+from wan.modules.attention import use_backend
+from wan.modules.causal_model import CausalWanModel
+from wan.modules.clip import CLIPVision
+from wan.modules.vae import WanVAE
+from wan.schedule import Schedule, few_step, shifted
+from wanmini import sizes
+from wanmini.clips import HELD_OUT, WorldSource
+from wanmini.loss_curve import draw_curve
+from wanmini.own_rollout import own_latents
+from wanmini.teacher_forcing import Given, Transform, teacher_forced, two_passes
+from wanmini.training import Learner, Run, options, psnr, restore, store
+from wanmini.world.render import shade
+from wanmini.world_pool import WorldPool, encode, picture, video_frames
+
+SHIFT = 3.0  # of the noise levels drawn from all
+PAST_NOISE = 0.1  # the most that is added to a true past
+OWN_REUSE = 4  # updates on each batch of own pasts; making one costs about as much as two updates
+
+
+class MiniWorld(nn.Module):
+    """The two networks that are trained together; the vision tower learns through the causal model."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.causal = CausalWanModel(sizes.CAUSAL)
+        self.clip = CLIPVision(sizes.CLIP)
+        for parameter in (self.clip.cls_embedding, self.clip.pos_embedding):
+            nn.init.normal_(parameter, std=0.02)
+        nn.init.zeros_(self.causal.head.head.weight)
+
+    def given(self, batch: dict[str, Tensor]) -> Given:
+        visual = self.clip.encode(picture(batch["image"]))
+        return Given(visual, batch["concat"], batch["mouse"], batch["keyboard"])
+
+
+def draw_sigmas(n: int, blocks: int, schedule: Schedule, device: torch.device) -> Tensor:
+    """A noise level for each block, [n, frames]: half of them from the steps of inference."""
+    anywhere = shifted(torch.rand(n, blocks, device=device), SHIFT)
+    steps = torch.tensor(schedule.sigmas, device=device)
+    listed = steps[torch.randint(len(steps), (n, blocks), device=device)]
+    chosen = torch.where(torch.rand(n, blocks, device=device) < 0.5, anywhere, listed)
+    return chosen.repeat_interleave(sizes.BLOCK, 1)
+
+
+def roughened(latents: Tensor) -> Tensor:
+    """A past as it might be: half of the clips as they are, the others with up to PAST_NOISE of noise."""
+    level = PAST_NOISE * torch.rand(len(latents), 1, 1, 1, 1, device=latents.device).mul(2).sub(1).clamp(min=0)
+    return (1 - level) * latents + level * torch.randn_like(latents)
+
+
+def losses(
+    world: MiniWorld, past: Tensor, batch: dict[str, Tensor], sigma: Tensor, transform: Transform
+) -> tuple[Tensor, Tensor]:
+    """Mean squared error of the flow, and of the clean latents it points at."""
+    truth, dtype = batch["latents"].float(), world.causal.dtype
+    noise, level = torch.randn_like(truth), sigma[:, None, :, None, None]
+    noisy = (1 - level) * truth + level * noise
+    given = world.given(batch)
+    flow = teacher_forced(world.causal, past.to(dtype), noisy.to(dtype), 1000 * sigma, given, transform).float()
+    error = flow - (noise - truth)
+    return error.pow(2).mean(), (level * error).pow(2).mean()
+
+
+class Pasts:
+    """What stands in the place of the past: the truth, or the model's own version of it."""
+
+    def __init__(self, world: MiniWorld, pool: WorldPool, args: argparse.Namespace, schedule: Schedule):
+        self.world, self.pool, self.args, self.schedule = world, pool, args, schedule
+        self.kept: tuple[dict[str, Tensor], Tensor] | None = None
+
+    def next(self, step: int) -> tuple[dict[str, Tensor], Tensor]:
+        if random.random() >= self.args.own:
+            batch = self.pool.sample(self.args.batch)
+            return batch, roughened(batch["latents"])
+        if self.kept is None or step % OWN_REUSE == 0:
+            batch = self.pool.sample(self.args.batch)
+            latents = own_latents(
+                self.world.causal, batch["latents"], self.world.given(batch), self.schedule, self._first_step
+            )
+            self.kept = batch, latents
+        return self.kept
+
+    def _first_step(self) -> int:
+        """Mostly from the truth under the noise of a later step; now and then from nothing but noise."""
+        return 0 if random.random() < 0.2 else random.randrange(1, len(self.schedule.sigmas))
+
+
+@torch.no_grad()
+def evaluate(world: MiniWorld, vae: WanVAE, args: argparse.Namespace, schedule: Schedule) -> dict[str, float]:
+    """PSNR of rollouts in held-out maps, over the first 3 blocks and over all; and of the VAE alone, the ceiling."""
+    source = WorldSource(HELD_OUT, torch.device(args.device), (args.height, args.width))
+    frames = sizes.BLOCK * args.blocks
+    clips = source.draw(args.batch_held_out, video_frames(frames))
+    batch = encode(vae, clips, frames)
+    latents = own_latents(world.causal, batch["latents"], world.given(batch), schedule)
+    video, ceiling = (
+        torch.cat([vae.decode(clip[None].to(vae.conv1.weight.dtype), whole=True) for clip in z])
+        for z in (latents, batch["latents"])
+    )
+    first = video_frames(3 * sizes.BLOCK)
+    return {
+        "psnr_3_blocks": psnr(video[:, :, :first].clamp(-1, 1), clips.video[:, :, :first]).mean().item(),
+        "psnr_all_blocks": psnr(video.clamp(-1, 1), clips.video).mean().item(),
+        "psnr_vae": psnr(ceiling.clamp(-1, 1), clips.video).mean().item(),
+    }
+
+
+def save(run: Run, learner: Learner, steps: int, **notes: float | Tensor) -> None:
+    about = {"steps": str(steps), "data": f"walks, seeds below {HELD_OUT}"}
+    about |= {key: f"{float(value):.4f}" for key, value in notes.items()}
+    store(run.out / "base_distilled_model", learner.averaged("causal."), sizes.CAUSAL, about)
+    store(run.out / "image_encoder", learner.averaged("clip."), sizes.CLIP, about)
+
+
+def averaged(learner: Learner, device: torch.device, dtype: torch.dtype) -> MiniWorld:
+    world = MiniWorld()
+    world.load_state_dict(learner.averaged())
+    return world.to(device, dtype)
+
+
+def load(world: MiniWorld, folder: Path) -> int:
+    restore(world.clip, folder / "image_encoder")
+    return restore(world.causal, folder / "base_distilled_model")
+
+
+def train(args: argparse.Namespace) -> dict[str, float]:
+    device, dtype = torch.device(args.device), torch.bfloat16 if args.device.startswith("cuda") else torch.float32
+    run = Run(args.out, "train_world", args.minutes)
+    torch.manual_seed(args.seed)
+    random.seed(args.seed)
+    world = MiniWorld()
+    first = load(world, args.resume) if args.resume else 0
+    world.to(device, dtype)
+    use_backend("sdpa", device)  # the one that torch.compile sees through, and that has masks and gradients
+    vae = load_vae(args.vae / "vae", device=device, dtype=dtype)
+    schedule = few_step(args.denoising_steps, sizes.SHIFT)
+    learner = Learner(world, run, args.rate, args.last)
+    shader = torch.compile(shade, dynamic=False) if args.compile else shade
+    source = WorldSource(args.seed * 10_000_000, device, (args.height, args.width), shader)
+    pool = WorldPool(vae, source, args.pool, args.batch_drawn, sizes.BLOCK * args.blocks)
+    for _ in range(args.pool_at_start // args.batch_drawn):
+        pool.refresh()
+    pasts = Pasts(world, pool, args, schedule)
+    transform = torch.compile(two_passes, dynamic=False) if args.compile else two_passes
+    step = first
+    for step in run.steps(first, args.steps):
+        if step % args.refresh_every == 0:
+            pool.refresh()
+        batch, past = pasts.next(step)
+        sigma = draw_sigmas(len(past), args.blocks, schedule, device)
+        loss, clean = losses(world, past, batch, sigma, transform)
+        norm = learner.step(loss)
+        if step % args.note_every == 0:
+            run.note(step, loss=loss, clean=clean, gradient=norm)
+        if run.time_to_save():
+            save(run, learner, step + 1, loss=loss.detach())
+    save(run, learner, step + 1, loss=loss.detach())
+    found = evaluate(averaged(learner, device, dtype), vae, args, schedule)
+    run.note(step, **found)
+    draw_curve([run.journal], run.out / "train_world.png", ("loss", "clean", "gradient"))
+    return found
+
+
+def main() -> None:
+    parser = options(__doc__)
+    parser.add_argument("--vae", type=Path, required=True, help="folder that train_vae left")
+    parser.add_argument("--own", type=float, default=0.0, help="share of updates behind the model's own past (stage 2)")
+    parser.add_argument("--blocks", type=int, default=7, help="length of clips")
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--last", type=float, default=0.1, help="share of the rate at the end of the run")
+    parser.add_argument("--denoising_steps", type=int, nargs="+", default=sizes.DENOISING_STEPS)
+    parser.add_argument("--refresh_every", type=int, default=8, help="updates between batches of new walks")
+    args = parser.parse_args()
+    args.height, args.width, args.note_every = sizes.HEIGHT, sizes.WIDTH, 50
+    args.pool, args.pool_at_start, args.batch_drawn, args.batch_held_out = 4096, 768, 16, 16
+    if args.smoke:
+        args.blocks, args.batch, args.steps, args.note_every, args.height, args.width = 3, 2, 4, 1, 32, 48
+        args.pool, args.pool_at_start, args.batch_drawn, args.batch_held_out = 8, 4, 4, 2
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    train(args)
+
+
+if __name__ == "__main__":
+    main()
