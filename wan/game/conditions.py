@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ class VisionTower(Protocol):
     def encode(self, image: Tensor) -> Tensor: ...
 
 
-def open_image(path: str | Path) -> Image.Image:
+def open_image(path: str | Path | BinaryIO) -> Image.Image:
     """An image the right way up, in RGB; what is transparent becomes white."""
     try:
         with warnings.catch_warnings():
