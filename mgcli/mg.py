@@ -8,7 +8,9 @@ from mgcli.errors import run
 COMMANDS = (
     "generate",
     "stream",
+    "play",
     "frames",
+    "bench",
     "download",
     "doctor",
 )
@@ -18,3 +20,7 @@ app = command_line("mg", "Matrix-Game 2.0: a world that answers to keys and mous
 
 def main() -> None:
     sys.exit(run(app, sys.argv[1:]))
+
+
+if __name__ == "__main__":  # python -m, where nothing is installed
+    main()

@@ -1,0 +1,162 @@
+"""Everybody who looks on, and the one of them who plays. Lives in the server's event loop; the session calls in from its thread.
+
+The first page plays, later ones watch until they ask to lead; the same page connecting again takes its own place. What
+is not a message is counted and ignored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from mgcli.play.client import Client
+from mgcli.play.encode import Frame, key_bits
+from mgcli.play.messages import parse
+from mgcli.play.session import PlayedBlock, Session
+
+MOST_CLIENTS = 8
+REPLACED, FULL = 4001, 4002  # close codes, for the page to explain
+
+
+class Hub:
+    def __init__(self, session: Session, model: str):
+        self.session = session
+        self.clients: list[Client] = []
+        self.player: Client | None = None
+        self.malformed = self.floods = 0
+        self._constant = {"type": "state", "model": model, **described(session)}
+
+    def play(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Runs the session until it ends; to be called in a thread that has nothing else to do."""
+
+        def in_loop(call: Callable[..., None]) -> Callable[..., None]:
+            def later(*arguments: Any) -> None:
+                loop.call_soon_threadsafe(call, *arguments)
+
+            return later
+
+        self.session.run(in_loop(self.publish), in_loop(self.tell))
+
+    # Coming and going -----------------------------------------------------------------------------------------------
+
+    def join(self, tab: str, send: Callable[[str | bytes], Awaitable[None]]) -> Client | None:
+        """None: there are too many."""
+        before = next((client for client in self.clients if client.tab == tab), None)
+        if before:
+            before.close(REPLACED)
+            self.clients.remove(before)
+        if len(self.clients) >= MOST_CLIENTS:
+            return None
+        client = Client(tab, send, 4 * self.session.request.num_frame_per_block)
+        self.clients.append(client)
+        if self.player in (None, before):
+            self.player = client
+        self.session.watch(True)
+        self.tell()
+        return client
+
+    def leave(self, client: Client) -> None:
+        if client in self.clients:
+            self.clients.remove(client)
+        if self.player is client:
+            self._release()
+            self.player = None
+        self.session.watch(bool(self.clients))
+        self.tell()
+
+    def leads(self, tab: str) -> bool:
+        return self.player is not None and self.player.tab == tab
+
+    # To the pages ---------------------------------------------------------------------------------------------------
+
+    def publish(self, block: PlayedBlock) -> None:
+        frames = frames_of(block, key_bits(self.session.models.mode, block.action.keys))
+        for client in self.clients:
+            client.offer(frames)
+
+    def tell(self) -> None:
+        """Everybody how things are."""
+        state = self._constant | {"watchers": len(self.clients) - 1} | self.session.describe()
+        for client in self.clients:
+            leading = {"leads": client is self.player, "taken": self.player is not None}
+            own = {"dropped": client.dropped, "quality": client.pace.level.quality}
+            client.tell(json.dumps(state | leading | own))
+
+    # From the pages -------------------------------------------------------------------------------------------------
+
+    def hear(self, client: Client, text: str | None) -> None:
+        """None: it was not even text."""
+        try:
+            if text is None:
+                raise ValueError("bytes where a message is expected")
+            self._obey(client, parse(text))
+        except ValueError:
+            self.malformed += 1
+
+    def _obey(self, client: Client, message: dict[str, Any]) -> None:
+        session, kind = self.session, message["type"]
+        if kind == "got":
+            return client.arrived(message["frames"])
+        if kind == "lead":
+            self._release()
+            self.player = client
+        elif client is not self.player:
+            return None  # what was on its way when another page took over
+        elif kind == "keys":
+            return session.controls.hold(self._known(message["keys"]), (client, message["at"]))
+        elif kind == "look":
+            return session.controls.look(message["right"], message["down"])
+        elif kind == "pause":
+            session.pause(message["on"])
+        elif kind == "record":
+            session.record(message["on"])
+        elif kind == "restart":
+            session.restart(seed=message["seed"])
+        elif kind == "first_image":
+            session.restore_image()
+        self.tell()
+        return None
+
+    def _known(self, keys: str) -> str:
+        letters = self.session.models.mode.letters
+        if not set(keys) <= set(letters):
+            raise ValueError(f"{keys} are not all keys of this mode")
+        return keys
+
+    def _release(self) -> None:
+        """Nobody's fingers are on the keys."""
+        self.session.controls.hold("")
+
+
+def frames_of(block: PlayedBlock, keys: int) -> list[Frame]:
+    return [
+        Frame(
+            block.world,
+            block.span.frames.start + i,
+            block.span.block,
+            keys,
+            block.action.mouse,
+            block.made_in,
+            block.due + i * block.interval,
+            pixels,
+            block.mark,
+        )
+        for i, pixels in enumerate(block.video)
+    ]
+
+
+def described(session: Session) -> dict[str, Any]:
+    """What never changes while a page is open."""
+    mode, request = session.models.mode, session.request
+    keys = [{"letter": k.letter, "does": k.does, "turn": k.turn, "moves": k.column is not None} for k in mode.keys]
+    return {
+        "mode": mode.name,
+        "keys": keys,
+        "opposed": mode.opposed,
+        "mouse": mode.has_mouse,
+        "width": request.width,
+        "height": request.height,
+        "frames_per_second": request.fps,
+    }

@@ -1,0 +1,69 @@
+"""A tiny real world, a server that plays it, and clients without a browser."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mgcli.game_request import game_request
+from mgcli.play.request import PlayRequest
+from mgcli.play.server import PlayServer, listen
+from tests.mgcli.play.visitor import Visitor
+from wan.game.models import GameModels
+from wanmini.random_world import random_world
+
+FAST = 240.0  # frames/s: a block is shown for 50 ms, about what this world needs for one
+
+
+@pytest.fixture(scope="session")
+def models() -> GameModels:
+    return random_world("universal")
+
+
+@pytest.fixture
+def request_for(tmp_path: Path) -> Callable[..., PlayRequest]:
+    def make(**changes: Any) -> PlayRequest:
+        flags = {"height": 32, "width": 48, "fps": FAST, "output": tmp_path / "play.mp4", "device": "cpu"}
+        return game_request(PlayRequest, flags | changes)
+
+    return make
+
+
+class Running:
+    """A server in a thread, and the links it has told."""
+
+    def __init__(self, request: PlayRequest, models: GameModels):
+        self.links: list[str] = []
+        self.play = PlayServer(request, models, listen(request.host, request.port), self.links.append)
+        self.links.append(self.play.link)
+        self._thread = threading.Thread(target=self.play.run, daemon=True)
+        self._thread.start()
+
+    @property
+    def visitor(self) -> Visitor:
+        """Somebody new, who has used the latest link."""
+        visitor = Visitor(self.links[-1])
+        assert visitor.get("/?" + self.links[-1].split("?")[1]).status == 303
+        return visitor
+
+    def stop(self) -> None:
+        self.play.stop()
+        self._thread.join(30)
+        assert not self._thread.is_alive(), "the server did not end"
+
+
+@pytest.fixture
+def serving(request_for: Callable[..., PlayRequest], models: GameModels) -> Iterator[Callable[..., Running]]:
+    running: list[Running] = []
+
+    def start(**changes: Any) -> Running:
+        running.append(Running(request_for(**changes), models))
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.stop()
