@@ -1,7 +1,8 @@
 """A command line made of files: `mgcli/commands/<name>.py` holds a function of that name, its interface.
 
 A file is imported when its command is called (all of them for --help), so adding a command is adding its name to a
-list, and starting one does not pay for the others. What every command shares is added here once: both spellings of
+list, and starting one does not pay for the others. A name that two programs have gets two files: `wan22_bench` is the
+`bench` of wan22. What every command shares is added here once: both spellings of
 every flag (`--frame_num`, `--frame-num`; help shows the first) and the output options --json, --quiet, --traceback.
 """
 
@@ -21,25 +22,24 @@ from mgcli.options import Json, Quiet, Traceback
 def command_line(name: str, help: str, commands: tuple[str, ...]) -> TyperGroup:
     # "-" and "_" are one letter to the parser, for option names as for choices
     settings = {"token_normalize_func": lambda token: token.replace("-", "_"), "help_option_names": ["--help", "-h"]}
-    return TyperGroup(name=name, help=help, commands=CommandFiles(commands), context_settings=settings)  # type: ignore[arg-type]
+    return TyperGroup(name=name, help=help, commands=CommandFiles(name, commands), context_settings=settings)  # type: ignore[arg-type]
 
 
 class CommandFiles(Mapping[str, Any]):
     """The commands by name, each imported when it is looked up."""
 
-    def __init__(self, names: tuple[str, ...]) -> None:
-        self._names = names
+    def __init__(self, program: str, files: tuple[str, ...]) -> None:
+        self._files = {file.removeprefix(f"{program}_"): file for file in files}
 
     def __getitem__(self, name: str) -> Any:
-        if name not in self._names:
-            raise KeyError(name)
-        return command(name, getattr(import_module(f"mgcli.commands.{name}"), name))
+        file = self._files[name]
+        return command(name, getattr(import_module(f"mgcli.commands.{file}"), file))
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
+        return iter(self._files)
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._files)
 
 
 def command(name: str, function: Callable[..., Any]) -> Any:

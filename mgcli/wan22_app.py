@@ -5,10 +5,14 @@ import sys
 from mgcli.command_line import command_line
 from mgcli.errors import run
 
-COMMANDS = ("t2v", "i2v", "plan", "compare")
+COMMANDS = ("t2v", "i2v", "plan", "compare", "wan22_bench")
 
 app = command_line("wan22", "Wan2.2 A14B: video from text or from an image, with two experts.", COMMANDS)
 
 
 def main() -> None:
     sys.exit(run(app, sys.argv[1:]))
+
+
+if __name__ == "__main__":  # python -m, where nothing is installed
+    main()

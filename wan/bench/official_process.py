@@ -1,0 +1,149 @@
+"""Times the official Matrix-Game code: run by path, `official_process.py JOB RESULT DEVICE`, where `wan` is its package.
+
+A checkout is used as it is and nothing of it is kept. Its packages are entered past their __init__ files, which import
+far more than the model; what is not installed of flash-attn and diffusers is stood in for, attention by torch's own.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from random_weights import fill  # of this folder, which is the first on the path of a script
+from timing import Budget, measure
+from torch import Tensor, nn
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, *_: Any, **__: Any) -> Tensor:
+    """What flash-attn computes, for [B, L, H, D]; masks and lengths do not occur in a rollout."""
+    return nn.functional.scaled_dot_product_attention(
+        q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+    ).transpose(1, 2)
+
+
+def enter(checkout: Path) -> None:
+    sys.path.insert(0, str(checkout))
+    for package in ("wan", "wan.modules"):
+        stand_in(package).__path__ = [str(checkout / package.replace(".", "/"))]
+    if importlib.util.find_spec("flash_attn") is None:
+        stand_in("flash_attn", flash_attn_func=attention)
+        stand_in("wan.modules.attention", attention=attention, flash_attention=attention)
+    if importlib.util.find_spec("diffusers") is None:
+        config, original, peft = (type(name, (), {}) for name in ("ConfigMixin", "FromOriginalModelMixin", "PeftAdapterMixin"))  # fmt: skip
+        stand_in("diffusers")
+        stand_in("diffusers.configuration_utils", ConfigMixin=config, register_to_config=lambda init: init)
+        stand_in("diffusers.models")
+        stand_in("diffusers.models.modeling_utils", ModelMixin=nn.Module)
+        stand_in("diffusers.loaders", FromOriginalModelMixin=original, PeftAdapterMixin=peft)
+
+
+def stand_in(name: str, **contents: Any) -> ModuleType:
+    module = ModuleType(name)
+    module.__spec__ = ModuleSpec(name, None)
+    vars(module).update(contents)
+    sys.modules[name] = module
+    return module
+
+
+class Forward:
+    """The model with its own caches, as the official pipeline allocates them."""
+
+    def __init__(self, job: dict[str, Any], device: torch.device):
+        from wan.modules.causal_model import CausalWanModel
+
+        self.config, self.inputs, self.tokens = job["causal"], job["inputs"], job["tokens"]
+        self.timestep = job["timestep"]
+        config = {k: v for k, v in self.config.items() if k != "visual_dim"}
+        with torch.device(device):
+            self.model = CausalWanModel(**config)
+        fill(self.model.to(device, job["dtype"]))
+        self.model.num_frame_per_block = self.frames = self.inputs[0]["x"].shape[2]
+        self.caches = self.new_caches(device, job["dtype"])
+
+    def new_caches(self, device: torch.device, dtype: torch.dtype) -> dict[str, list[dict[str, Any]]]:
+        c, action = self.config, self.config["action_config"]
+        window, heads = c["local_attn_size"], action["heads_num"]
+
+        def rolling(rows: int, length: int, heads: int, width: int) -> list[dict[str, Any]]:
+            return [
+                {name: torch.zeros(rows, length, heads, width, device=device, dtype=dtype) for name in ("k", "v")}
+                | {
+                    f"{where}_end_index": torch.zeros(1, dtype=torch.long, device=device)
+                    for where in ("global", "local")
+                }
+                for _ in range(c["num_layers"])
+            ]
+
+        return {
+            "kv_cache": rolling(1, window * self.tokens, c["num_heads"], c["dim"] // c["num_heads"]),
+            "kv_cache_mouse": rolling(self.tokens, window, heads, action["mouse_hidden_dim"] // heads),
+            "kv_cache_keyboard": rolling(1, window, heads, action["keyboard_hidden_dim"] // heads),
+            "crossattn_cache": [{"is_init": False} for _ in range(c["num_layers"])],
+        }
+
+    def block(self, i: int) -> Tensor:
+        x = self.inputs[i]["x"]
+        t = torch.full((1, self.frames), self.timestep, device=x.device)
+        return self.model(**self.inputs[i], t=t, **self.caches, current_start=i * self.frames * self.tokens)
+
+    def all_blocks(self) -> Tensor:
+        return torch.cat([self.block(i) for i in range(len(self.inputs))], dim=2)
+
+    def last_block(self) -> Tensor:
+        return self.block(len(self.inputs) - 1)
+
+
+class Decode:
+    """The streaming decoder with its list of caches."""
+
+    def __init__(self, job: dict[str, Any], device: torch.device):
+        from demo_utils.vae_block3 import VAEDecoderWrapper
+
+        self.decoder = fill(VAEDecoderWrapper().to(device, job["vae_dtype"]))
+        self.chunks = [chunk.to(job["vae_dtype"]).transpose(1, 2) for chunk in job["chunks"]]  # [B, n, C, h, w]
+        self.cache: list[Any] = [None] * self.decoder.decoder.decoder_conv_num
+
+    def chunk(self, i: int) -> Tensor:
+        frames, self.cache = self.decoder(self.chunks[i], *self.cache)
+        return frames.transpose(1, 2)
+
+    def all_chunks(self) -> Tensor:
+        return torch.cat([self.chunk(i) for i in range(len(self.chunks))], dim=2)
+
+    def last_chunk(self) -> Tensor:
+        return self.chunk(len(self.chunks) - 1)
+
+
+@torch.no_grad()
+def run(job: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    """`forward` and `decode` are compared too; `block` is the forwards and the decode of one, without what lies between."""
+    what, budget = job["what"], Budget(**job["budget"])
+    forward = Forward(job, device) if what in ("forward", "block") else None
+    decode = Decode(job, device) if what in ("decode", "block") else None
+    outputs = [made for made in (forward and forward.all_blocks(), decode and decode.all_chunks()) if made is not None]
+
+    def call() -> None:
+        for _ in range(job["forwards"]):
+            if forward:
+                forward.last_block()
+        if decode:
+            decode.last_chunk()
+
+    timing = measure(call, device, budget)
+    return {"outputs": outputs[0].float() if len(outputs) == 1 else None, "timing": vars(timing)}
+
+
+def main() -> None:
+    job_file, result_file, device = sys.argv[1:]
+    job = torch.load(job_file, map_location=device)
+    enter(Path(job["checkout"]))
+    torch.save(run(job, torch.device(device)), result_file)
+
+
+if __name__ == "__main__":
+    main()
