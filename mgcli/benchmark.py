@@ -123,8 +123,10 @@ def chosen(cases: Sequence[Case], only: tuple[str, ...]) -> list[Case]:
 
 
 def check_checkout(official: Path) -> None:
-    if not (official / "wan" / "modules" / "causal_model.py").exists():
-        raise ValueError(f"{official} is no checkout of Matrix-Game-2: give the folder that has wan/modules in it")
+    if not (official / "demo_utils" / "vae_block3.py").exists():
+        raise ValueError(
+            f"{official} is no checkout of Matrix-Game-2: give the folder that has wan and demo_utils in it"
+        )
 
 
 def case_list(cases: Sequence[Case]) -> Table:
