@@ -122,3 +122,35 @@ def _column_light(maze: Maze, hits: Hits) -> Tensor:
     light = F.grid_sample(maze.light, _grid(point)[:, None], padding_mode="border", align_corners=False)
     facing = (hits.normal * maze.sun[:, None]).sum(-1)
     return light[:, :, 0].transpose(1, 2) * (1.12 + 0.2 * facing)[..., None]
+
+
+def depth_map(maze: Maze, states: State, size: tuple[int, int]) -> Tensor:
+    """How far every pixel is, [n, t, h, w], along rays whose forward component is 1; the sky is as far as the ceiling."""
+    height, width = size
+    ray = _rays(states.yaw, width)
+    hits = cast(maze, states.pos[:, :, None].expand_as(ray).flatten(1, 2), ray.flatten(1, 2))
+    wall = hits.depth.unflatten(1, (-1, width))[:, :, None]  # [n, t, 1, w]
+    slope = _slopes(states.pitch, height, width)[..., None]
+    rise = torch.where(slope > 0, paint.CEILING, 0.0) - paint.EYE
+    return torch.minimum(wall, rise / torch.where(slope.abs() < 1e-4, 1e-4, slope))
+
+
+def points_seen(states: State, depth: Tensor) -> Tensor:
+    """Where in the world the pixels of a depth map are: [n, t, h, w, 3] of x, y and height over the eye."""
+    height, width = depth.shape[-2:]
+    ray = _rays(states.yaw, width)[:, :, None]  # [n, t, 1, w, 2]
+    ground = states.pos[:, :, None, None] + ray * depth[..., None]
+    return torch.cat((ground, (_slopes(states.pitch, height, width)[..., None] * depth)[..., None]), -1)
+
+
+def project(points: Tensor, state: State, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Pixel coordinates (x, y) [..., 2] and depth [...] of world points [n, ..., 3] in the picture of a pose [n]."""
+    height, width = size
+    apart = (slice(None), *(None,) * (points.dim() - 2))
+    cos, sin, pitch = state.yaw.cos()[apart], state.yaw.sin()[apart], state.pitch[apart]
+    x, y = (points[..., :2] - state.pos[apart]).unbind(-1)
+    depth = x * cos + y * sin
+    safe = depth.clamp(min=1e-3)
+    column = ((y * cos - x * sin) / safe * FOCAL + 0.5) * width
+    row = height / 2 - (points[..., 2] / safe - torch.tan(pitch)) * width * FOCAL
+    return torch.stack((column, row), -1), depth
