@@ -111,10 +111,9 @@ def listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)
-    except socket.gaierror:
-        raise ValueError(f"host {host!r} is no address of this machine: 127.0.0.1 is for this machine alone") from None
     except OSError as error:
-        raise ValueError(f"cannot listen on {host}, port {port} ({error.strerror}): try another --port") from None
+        why = str(error.strerror).split(" (while")[0]
+        raise ValueError(f"cannot listen on {host}, port {port} ({why}): choose another --host or --port") from None
 
 
 def link_address(listener: socket.socket) -> str:

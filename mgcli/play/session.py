@@ -26,6 +26,8 @@ from wan.game.models import GameModels
 from wan.game.rollout import Block, rollout
 from wan.game.timeline import Span
 
+LATEST = 3  # recordings that a page is told of; the others stay on disk and under their numbers
+
 
 @dataclass(frozen=True)
 class PlayedBlock:
@@ -78,7 +80,7 @@ class Session:
 
     def record(self, on: bool) -> None:
         with self._asking():
-            self._taping = on
+            self._taping, self.note = on, ""
 
     def watch(self, on: bool) -> None:
         """A world that nobody looks at stands still."""
@@ -103,7 +105,7 @@ class Session:
             "seed": self.start.seed,
             "image": self.start.name,
             "recording": self.tape.frames if self._taping else None,
-            "recordings": [cut.describe() for cut in self.tape.finished],
+            "recordings": [cut.describe() for cut in self.tape.finished[-LATEST:]],
             "note": self.note,
         }
 

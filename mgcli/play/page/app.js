@@ -10,7 +10,7 @@ const PLACES = { W: [2, 1], A: [1, 2], S: [2, 2], D: [3, 2], Z: [1, 1], C: [3, 1
 const FULL_TURN = 0.1, REACH = 28; // camera turn a frame, and how far the dot then leans
 const HIGHEST_DICE = 10000;
 
-let state = null, caps = {}, trouble = "connecting", wished = 0, downloaded = 0;
+let state = null, caps = {}, trouble = "connecting", downloaded = 0;
 
 const screen = new Screen($("screen"), $("glow"), showReceived);
 const link = new Link({ onOpen: opened, onState: learn, onFrame: (data) => screen.push(data), onLost: lost });
@@ -37,7 +37,10 @@ function lost(why) {
 function learn(news) {
   const first = !state;
   state = news;
-  if (first) learnWorld();
+  if (first) {
+    learnWorld();
+    downloaded = state.recordings.at(-1)?.number ?? 0; // what another page has recorded
+  }
   $("seed").placeholder = state.seed;
   if (document.activeElement !== $("seed")) $("seed").value = state.seed;
   document.body.classList.toggle("watching", !state.leads);
@@ -151,10 +154,7 @@ function pause() {
 }
 
 $("pause").onclick = pause;
-$("record").onclick = () => {
-  if (state.recording !== null) wished = state.recordings.length + 1; // this page asked for the download
-  link.say({ type: "record", on: state.recording === null });
-};
+$("record").onclick = () => link.say({ type: "record", on: state.recording === null });
 $("restart").onclick = () => link.say({ type: "restart", seed: null });
 $("dice").onclick = () => link.say({ type: "restart", seed: Math.floor(Math.random() * HIGHEST_DICE) });
 $("original").onclick = () => link.say({ type: "first_image" });
@@ -190,11 +190,10 @@ async function begin(image) {
 // Recordings ----------------------------------------------------------------------------------------------------------
 
 function showTapes() {
-  const { recordings } = state, newest = recordings.at(-1);
+  const newest = state.recordings.at(-1);
   if (!newest || newest.number === downloaded) return;
-  const asked = newest.number === wished;
   downloaded = newest.number;
-  if (!asked) return;
+  if (!state.leads) return;
   for (const part of ["video", "script"]) anchor(newest, part).click();
   const close = element("button", "×"), title = element("b", newest.name);
   close.onclick = () => $("tapes").replaceChildren();

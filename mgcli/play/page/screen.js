@@ -8,6 +8,7 @@ const SPARE = 6; // ms between a frame's arrival and its picture: decoding
 const CATCH_UP = 0.5; // ms a picture by which the delay shrinks again
 const SOON = 3; // ms: a picture that is due before the next one can be drawn is drawn now
 const MOST_QUEUED = 48;
+const GLOW_EVERY = 4; // pictures
 
 export function parse(buffer) {
   const view = new DataView(buffer);
@@ -84,13 +85,21 @@ export class Screen {
     const { picture } = frame, { canvas } = this, now = performance.now();
     if (canvas.width !== picture.width || canvas.height !== picture.height) Object.assign(canvas, { width: picture.width, height: picture.height });
     this.pen.drawImage(picture, 0, 0);
-    this.glow.drawImage(picture, 0, 0, this.glow.canvas.width, this.glow.canvas.height);
+    if (this.frames % GLOW_EVERY === 0) this.light(picture);
     picture.close();
     this.frames += 1;
     this.shown = [...this.shown.filter((at) => now - at < 2000), now];
     if (frame.keyAt && frame.keyAt !== this.keyAt) this.latencies = [...this.latencies.slice(-500), now - frame.keyAt];
     this.keyAt = frame.keyAt || this.keyAt;
     this.onFrame(frame);
+  }
+
+  // The light around the picture changes slowly: a little of this one over what was there.
+  light(picture) {
+    const { glow } = this, { width, height } = glow.canvas;
+    glow.globalAlpha = this.frames ? 0.3 : 1;
+    glow.filter = "blur(3px)";
+    glow.drawImage(picture, 0, 0, width, height);
   }
 
   get rate() {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +26,14 @@ def models() -> GameModels:
     return random_world("universal")
 
 
+def tiny_request(folder: Path, **changes: Any) -> PlayRequest:
+    flags = {"height": 32, "width": 48, "fps": FAST, "output": folder / "play.mp4", "device": "cpu"}
+    return game_request(PlayRequest, flags | changes)
+
+
 @pytest.fixture
 def request_for(tmp_path: Path) -> Callable[..., PlayRequest]:
-    def make(**changes: Any) -> PlayRequest:
-        flags = {"height": 32, "width": 48, "fps": FAST, "output": tmp_path / "play.mp4", "device": "cpu"}
-        return game_request(PlayRequest, flags | changes)
-
-    return make
+    return partial(tiny_request, tmp_path)
 
 
 class Running:
@@ -50,6 +53,12 @@ class Running:
         assert visitor.get("/?" + self.links[-1].split("?")[1]).status == 303
         return visitor
 
+    def cut_connections(self) -> None:
+        """As a network does: without a word."""
+        state = self.play._server.server_state
+        for connection in list(state.connections):
+            connection.loop.call_soon_threadsafe(connection.transport.abort)
+
     def stop(self) -> None:
         self.play.stop()
         self._thread.join(30)
@@ -58,12 +67,19 @@ class Running:
 
 @pytest.fixture
 def serving(request_for: Callable[..., PlayRequest], models: GameModels) -> Iterator[Callable[..., Running]]:
+    with servers(lambda **changes: Running(request_for(**changes), models)) as start:
+        yield start
+
+
+@contextmanager
+def servers(start: Callable[..., Running]) -> Iterator[Callable[..., Running]]:
+    """All that are started are stopped."""
     running: list[Running] = []
 
-    def start(**changes: Any) -> Running:
-        running.append(Running(request_for(**changes), models))
+    def started(**changes: Any) -> Running:
+        running.append(start(**changes))
         return running[-1]
 
-    yield start
+    yield started
     for one in running:
         one.stop()

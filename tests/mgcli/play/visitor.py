@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import secrets
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,14 +61,15 @@ class Visitor:
         return self.get(path, "POST", body, **({"Origin": f"http://{self.host}"} | headers))
 
     @contextmanager
-    def page(self, tab: str = "", **headers: str) -> Iterator[FakePage]:
-        tab = tab or secrets.token_hex(8)
-        given = {"Cookie": self.cookie, "Origin": f"http://{self.host}"} | headers
-        # `proxy`: none from the environment
-        with connect(
-            f"ws://{self.host}/socket?tab={tab}", additional_headers=given, max_size=2**24, proxy=None
-        ) as socket:
-            yield FakePage(socket, tab)
+    def page(self, tab: str = "", called: str = "", **headers: str) -> Iterator[FakePage]:
+        """`called`: what the page thinks that this server is called."""
+        tab, called = tab or secrets.token_hex(8), called or self.host
+        given = {"Cookie": self.cookie, "Origin": f"http://{called}"} | headers
+        with socket.create_connection(self.host.split(":")) as connection:
+            # one that does not read cannot see that the other side closes too: it should not wait for that
+            settings: dict[str, Any] = {"max_size": 2**24, "close_timeout": 0.2, "sock": connection}
+            with connect(f"ws://{called}/socket?tab={tab}", additional_headers=given, **settings) as open_socket:
+                yield FakePage(open_socket, tab)
 
 
 class FakePage:
