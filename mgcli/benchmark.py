@@ -20,14 +20,15 @@ from mgcli.console import console
 from mgcli.devices import device_and_dtype
 from mgcli.machine import versions
 from wan.bench import sizes
-from wan.bench.game import game_cases, with_official
+from wan.bench.game import game_cases
 from wan.bench.ladder import Case, Row, climb, floor_of
 from wan.bench.machine import Machine
+from wan.bench.official import with_official
 from wan.bench.timing import CPU, FULL, QUICK, Budget
 from wan.bench.work import largest
 from wan.modules.attention import use_backend
 from wan22 import bench as expert_bench
-from wan22.bench_peers import with_diffusers
+from wan22 import bench_peers
 from wan22.bench_videos import video_case
 
 KEPT = Path(__file__).parents[1] / "tests" / "bench" / "results"  # in a checkout
@@ -38,7 +39,7 @@ def game_benchmark(request: BenchRequest, official: Path | None = None, start: s
     size = sizes.RELEASED if device.type == "cuda" else bench_sizes.GAME
     cases = game_cases(size, device, request.compiled)
     if official:
-        check_checkout(official)
+        check_checkout(official, "Matrix-Game-2", has="demo_utils/vae_block3.py")
         cases = with_official(cases, official.absolute(), size, device, budget_of(request, device))
     if start:
         from mgcli.bench_start import start_case
@@ -47,12 +48,17 @@ def game_benchmark(request: BenchRequest, official: Path | None = None, start: s
     return benchmark(request, size.label, cases, device)
 
 
-def expert_benchmark(request: BenchRequest, full: bool = False, peers: bool = False) -> int:
+def expert_benchmark(
+    request: BenchRequest, official: Path | None = None, peers: bool = False, full: bool = False
+) -> int:
     device, _ = device_and_dtype(request.device, "auto")
     size = expert_bench.RELEASED if device.type == "cuda" else bench_sizes.EXPERT
     cases = expert_bench.expert_cases(size, device, request.compiled)
+    if official:
+        check_checkout(official, "Wan2.2", has="wan/modules/vae2_2.py")
+        cases = bench_peers.with_official(cases, official.absolute(), size, device, budget_of(request, device))
     if peers:
-        cases = with_diffusers(cases, size, device)
+        cases = bench_peers.with_diffusers(cases, size, device)
     if full:
         cases.append(video_case(size, device))
     return benchmark(request, size.label, cases, device)
@@ -122,11 +128,9 @@ def chosen(cases: Sequence[Case], only: tuple[str, ...]) -> list[Case]:
     return [case for case in cases if not only or case.name in only]
 
 
-def check_checkout(official: Path) -> None:
-    if not (official / "demo_utils" / "vae_block3.py").exists():
-        raise ValueError(
-            f"{official} is no checkout of Matrix-Game-2: give the folder that has wan and demo_utils in it"
-        )
+def check_checkout(official: Path, name: str, has: str) -> None:
+    if not (official / has).exists():
+        raise ValueError(f"{official} is no checkout of {name}: give the folder that has {has} in it")
 
 
 def case_list(cases: Sequence[Case]) -> Table:

@@ -1,13 +1,14 @@
-"""diffusers' transformer as a peer: the same forward, with our random weights under its names, eager and compiled.
+"""Peers of an expert's forward: the official code, and diffusers' transformer eager and compiled, with our random weights.
 
-As its users have it: precision where its loader keeps it, its own choice of attention. Needs diffusers, imports it late.
+diffusers as its users have it: precision where its loader keeps it, its own choice of attention. It is imported late.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,14 +16,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wan.bench.ladder import Calls, Case, Rung
+from wan.bench.official import Job, beside
 from wan.bench.random_weights import values
+from wan.bench.timing import Budget
 from wan.bench.work import latent_tokens
 from wan.key_names import official_names, recognise
 from wan22.bench import TIMESTEP, ExpertSize, forward_inputs
 
 
 def with_diffusers(cases: Iterable[Case], size: ExpertSize, device: torch.device) -> list[Case]:
-    shapes = {f"forward-{latent_tokens(size.model.patch_size, *size.shape(n))}": size.shape(n) for n in size.lengths}
+    shapes = forward_shapes(size)
 
     def rungs(shape: tuple[int, int, int]) -> tuple[Rung, ...]:
         opens = partial(open_forward, size, shape, device)
@@ -30,6 +33,35 @@ def with_diffusers(cases: Iterable[Case], size: ExpertSize, device: torch.device
         return tuple(Rung(name, partial(opens, compiled), kind="peer") for name, compiled in names.items())
 
     return [replace(c, rungs=(*c.rungs, *rungs(shapes[c.name]))) if c.name in shapes else c for c in cases]
+
+
+def with_official(cases: Iterable[Case], checkout: Path, size: ExpertSize, device: torch.device, budget: Budget) -> list[Case]:  # fmt: skip
+    shapes = forward_shapes(size)
+    return [
+        beside(case, checkout, device, budget, partial(expert_job, size, shapes[case.name], device))
+        if case.name in shapes
+        else case
+        for case in cases
+    ]
+
+
+def forward_shapes(size: ExpertSize) -> dict[str, tuple[int, int, int]]:
+    """The cases that peers can do, and the latents they do it with."""
+    shapes = [size.shape(frames) for frames in size.lengths]
+    return {f"forward-{latent_tokens(size.model.patch_size, *shape)}": shape for shape in shapes}
+
+
+def expert_job(size: ExpertSize, shape: tuple[int, int, int], device: torch.device) -> Job:
+    x, prompt = forward_inputs(size, shape, device)
+    return {
+        "what": "expert",
+        "expert": asdict(size.model),
+        "dtype": size.dtype,
+        "tokens": latent_tokens(size.model.patch_size, *shape),
+        "timestep": TIMESTEP,
+        "x": x,
+        "prompt": prompt.to(size.dtype),
+    }
 
 
 def open_forward(size: ExpertSize, shape: tuple[int, int, int], device: torch.device, compiled: bool) -> Calls:

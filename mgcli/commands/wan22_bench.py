@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,6 +14,9 @@ Full = Annotated[
     bool,
     typer.Option("--full", help="Also whole videos of 49 frames and 20 steps, exact and accelerated: minutes, 57 GB."),
 ]
+Official = Annotated[
+    Path | None, typer.Option(help="A checkout of the official Wan2.2: its code is measured beside ours.")
+]
 Peers = Annotated[bool, typer.Option("--peers", help="Also diffusers' transformer, eager and compiled, if installed.")]
 
 
@@ -20,8 +24,9 @@ def wan22_bench(
     only: opt.Only = None,
     quick: opt.Quick = False,
     list_cases: opt.ListCases = False,
-    full: Full = False,
+    official: Official = None,
     peers: Peers = False,
+    full: Full = False,
     compiled: opt.Compiled = False,
     attention: opt.Attention = "auto",
     device: opt.Device = "auto",
@@ -35,4 +40,4 @@ def wan22_bench(
     request = BenchRequest("wan22 bench", tuple(only or ()), quick, list_cases, compiled, attention, device, output_dir)
     from mgcli.benchmark import expert_benchmark
 
-    return expert_benchmark(request, full, peers)
+    return expert_benchmark(request, official, peers, full)

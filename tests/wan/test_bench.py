@@ -9,9 +9,10 @@ import torch
 
 from tests.wan.tiny_models import LATENT, causal_config
 from wan.bench import causal, decoding, world
-from wan.bench.game import game_cases, with_official
+from wan.bench.game import game_cases
 from wan.bench.ladder import Calls, Case, Rung, climb, floor_of
 from wan.bench.machine import Machine
+from wan.bench.official import with_official
 from wan.bench.random_weights import random_model
 from wan.bench.sizes import RELEASED, GameSize
 from wan.bench.timing import ONCE, Budget, measure, percentile

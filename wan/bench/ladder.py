@@ -21,9 +21,7 @@ from wan.bench.work import Work, flops
 log = logging.getLogger(__name__)
 
 AS_GOOD = 1.1  # times the reference's own error
-ROUNDING = (
-    1e-4  # of float32 through some thirty layers: where the reference is the truth itself, nobody equals it exactly
-)
+ROUNDING = 1e-4  # of float32: where the reference is the truth itself, nobody equals it exactly
 FINITE = 1e6  # what is lossy may differ, not break
 UNPROVEN = 0.05  # two right roundings of a deep bfloat16 model are 1 to 3 % apart: all there is to say without a truth
 
@@ -39,11 +37,9 @@ class Measured(Protocol):
 
 @dataclass(frozen=True)
 class Calls:
-    """One that runs in this process."""
+    """One that runs in this process; an output of None is nothing to compare, as with a decoder of its own, untrained."""
 
-    output: Callable[
-        [], Tensor | None
-    ]  # None: nothing to compare, such as a decoder of its own without trained weights
+    output: Callable[[], Tensor | None]
     call: Callable[[], object]
     prepare: Callable[[], object] = nothing
 

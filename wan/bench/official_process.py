@@ -1,4 +1,4 @@
-"""Times the official Matrix-Game code: run by path, `official_process.py JOB RESULT DEVICE`, where `wan` is its package.
+"""Times the official Matrix-Game and Wan2.2 code: run by path, `official_process.py JOB RESULT DEVICE`; there `wan` is theirs.
 
 A checkout is used as it is and nothing of it is kept. Its packages are entered past their __init__ files, which import
 far more than the model; what is not installed of flash-attn and diffusers is stood in for, attention by torch's own.
@@ -20,10 +20,9 @@ from torch import Tensor, nn
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, *_: Any, **__: Any) -> Tensor:
-    """What flash-attn computes, for [B, L, H, D]; masks and lengths do not occur in a rollout."""
-    return nn.functional.scaled_dot_product_attention(
-        q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
-    ).transpose(1, 2)
+    """What flash-attn computes, for [B, L, H, D], in the dtype of the values; no lengths here differ from L."""
+    half = (x.to(v.dtype).transpose(1, 2) for x in (q, k, v))
+    return nn.functional.scaled_dot_product_attention(*half).transpose(1, 2).to(q.dtype)
 
 
 def enter(checkout: Path) -> None:
@@ -91,10 +90,10 @@ class Forward:
         t = torch.full((1, self.frames), self.timestep, device=x.device)
         return self.model(**self.inputs[i], t=t, **self.caches, current_start=i * self.frames * self.tokens)
 
-    def all_blocks(self) -> Tensor:
+    def outputs(self) -> Tensor:
         return torch.cat([self.block(i) for i in range(len(self.inputs))], dim=2)
 
-    def last_block(self) -> Tensor:
+    def call(self) -> Tensor:
         return self.block(len(self.inputs) - 1)
 
 
@@ -112,30 +111,60 @@ class Decode:
         frames, self.cache = self.decoder(self.chunks[i], *self.cache)
         return frames.transpose(1, 2)
 
-    def all_chunks(self) -> Tensor:
+    def outputs(self) -> Tensor:
         return torch.cat([self.chunk(i) for i in range(len(self.chunks))], dim=2)
 
-    def last_chunk(self) -> Tensor:
+    def call(self) -> Tensor:
         return self.chunk(len(self.chunks) - 1)
+
+
+class Block:
+    """The forwards and the decode of a block, without what lies between them."""
+
+    def __init__(self, job: dict[str, Any], device: torch.device):
+        self.forward, self.decode, self.forwards = Forward(job, device), Decode(job, device), job["forwards"]
+
+    def outputs(self) -> None:
+        self.forward.outputs()
+        self.decode.outputs()
+
+    def call(self) -> None:
+        for _ in range(self.forwards):
+            self.forward.call()
+        self.decode.call()
+
+
+class Expert:
+    """One forward of a Wan2.2 expert, in the autocast that its pipeline runs it in."""
+
+    def __init__(self, job: dict[str, Any], device: torch.device):
+        from wan.modules.model import WanModel
+
+        config = job["expert"]
+        with torch.device("meta"):
+            self.model = WanModel(**config)
+        fill(self.model.to(job["dtype"]).to_empty(device=device))
+        width = config["dim"] // config["num_heads"]
+        self.model.freqs = WanModel(dim=width, num_heads=1, num_layers=0).freqs  # no parameter: it stayed on meta
+        self.x, self.prompt, self.job, self.device = job["x"], job["prompt"], job, device
+
+    def call(self) -> Tensor:
+        t = torch.tensor([self.job["timestep"]], device=self.device)
+        with torch.autocast(self.device.type, self.job["dtype"], enabled=self.device.type == "cuda"):
+            return self.model([self.x[0]], t, [self.prompt], self.job["tokens"])[0][None]
+
+    outputs = call
+
+
+KINDS = {"forward": Forward, "decode": Decode, "block": Block, "expert": Expert}
 
 
 @torch.no_grad()
 def run(job: dict[str, Any], device: torch.device) -> dict[str, Any]:
-    """`forward` and `decode` are compared too; `block` is the forwards and the decode of one, without what lies between."""
-    what, budget = job["what"], Budget(**job["budget"])
-    forward = Forward(job, device) if what in ("forward", "block") else None
-    decode = Decode(job, device) if what in ("decode", "block") else None
-    outputs = [made for made in (forward and forward.all_blocks(), decode and decode.all_chunks()) if made is not None]
-
-    def call() -> None:
-        for _ in range(job["forwards"]):
-            if forward:
-                forward.last_block()
-        if decode:
-            decode.last_chunk()
-
-    timing = measure(call, device, budget)
-    return {"outputs": outputs[0].float() if len(outputs) == 1 else None, "timing": vars(timing)}
+    work = KINDS[job["what"]](job, device)
+    outputs = work.outputs()
+    timing = measure(work.call, device, Budget(**job["budget"]))
+    return {"outputs": None if outputs is None else outputs.float(), "timing": vars(timing)}
 
 
 def main() -> None:
