@@ -35,15 +35,22 @@ class WorldClips:
 class WorldSource:
     """Walks in maps of their own. Poses are worked out for many walks at once: on a GPU that costs the same as for few."""
 
-    def __init__(self, seed: int, device: torch.device, size: tuple[int, int], shader: Shader = shade):
-        self.next_seed, self.device, self.size, self.shader = seed, device, size, shader
+    def __init__(
+        self,
+        seed: int,
+        device: torch.device,
+        size: tuple[int, int],
+        shader: Shader = shade,
+        at_once: int = WALKS_AT_ONCE,
+    ):
+        self.next_seed, self.device, self.size, self.shader, self.at_once = seed, device, size, shader, at_once
         self.stock: tuple[Maze, Walk] | None = None
         self.used = 0
 
     @torch.no_grad()
     def draw(self, n: int, frames: int) -> WorldClips:
         """The next n walks."""
-        if self.stock is None or self.used + n > WALKS_AT_ONCE or self.stock[1].keyboard.shape[1] != frames + STROLL:
+        if self.stock is None or self.used + n > self.at_once or self.stock[1].keyboard.shape[1] != frames + STROLL:
             self._restock(n, frames)
         assert self.stock is not None
         maze, walk = self.stock
@@ -54,7 +61,7 @@ class WorldSource:
         return WorldClips(video, walk.keyboard[rows[:, None], frame], walk.mouse[rows[:, None], frame])
 
     def _restock(self, n: int, frames: int) -> None:
-        count = max(n, WALKS_AT_ONCE)
+        count = max(n, self.at_once)
         seeds = torch.arange(self.next_seed, self.next_seed + count, device=self.device)
         self.next_seed, self.used = self.next_seed + count, 0
         maze = Maze.from_seeds(seeds)

@@ -21,7 +21,7 @@ from wanmini.clips import HELD_OUT
 from wanmini.sizes import BLOCK
 from wanmini.training import psnr
 from wanmini.world.maze import Maze
-from wanmini.world.render import depth_map, draw, points_seen, project, render
+from wanmini.world.render import depth_map, draw, film, points_seen, project, render
 from wanmini.world.walk import PACE, State, open_start, step, walk
 from wanmini.world.wander import wander
 
@@ -55,7 +55,7 @@ class Walks:
         return render(self.maze, self.start, size) * 2 - 1
 
     def true_video(self, size: Size) -> Tensor:
-        return draw(self.maze, self.states(), size).transpose(1, 2) * 2 - 1
+        return film(self.maze, self.states(), size)
 
 
 def spans(blocks: int) -> list[Span]:
@@ -245,7 +245,7 @@ class Extent:
     long_blocks: int = 50
 
 
-QUICK = Extent(walkers=4, blocks=4, idlers=2, wanderers=4, long_blocks=8)
+QUICK = Extent(walkers=4, blocks=4, idlers=1, wanderers=4, long_blocks=6)
 LATE_BLOCKS = 2
 
 
@@ -268,7 +268,7 @@ def typical_frames(size: Size, seed: int, walks: int = 24, frames: int = 3) -> T
     """Real frames of many walks, some time into them: [walks, 3, frames, h, w]."""
     wandering = long_walks(walks, 6, seed + 5000)
     states = wandering.states().at(slice(None), slice(-frames * 12, None, 12))
-    return draw(wandering.maze, states, size).transpose(1, 2) * 2 - 1
+    return film(wandering.maze, states, size)
 
 
 def verdict(found: dict[str, float]) -> dict[str, bool]:

@@ -63,13 +63,18 @@ def shade(
     return F.avg_pool2d(picture, SUPERSAMPLE).clamp(0, 1)
 
 
-def rollout(maze: Maze, state: State, keyboard: Tensor, mouse: Tensor, frames_at_once: int = 64) -> Tensor:
+def film(maze: Maze, states: State, size: tuple[int, int] = (HEIGHT, WIDTH), frames_at_once: int = 8) -> Tensor:
+    """The same as video [n, 3, t, h, w] in [-1, 1], a few frames at a time: on a CPU that is three times as fast."""
+    each = max(1, frames_at_once // len(maze))
+    frames = range(0, states.yaw.shape[1], each)
+    parts = [draw(maze, states.at(slice(None), slice(i, i + each)), size) for i in frames]
+    return torch.cat(parts, 1).transpose(1, 2) * 2 - 1
+
+
+def rollout(maze: Maze, state: State, keyboard: Tensor, mouse: Tensor) -> Tensor:
     """Video [n, 3, t, h, w] in [-1, 1] for actions [n, t, 4] and [n, t, 2]: frame 0 shows `state`, action i leads
     from frame i to frame i + 1 (see walk), so the last action is not seen."""
-    states = walk(maze, state, keyboard, mouse)
-    each = max(1, frames_at_once // len(maze))
-    parts = [draw(maze, states.at(slice(None), slice(i, i + each))) for i in range(0, keyboard.shape[1], each)]
-    return torch.cat(parts, 1).transpose(1, 2) * 2 - 1
+    return film(maze, walk(maze, state, keyboard, mouse))
 
 
 def _rays(yaw: Tensor, width: int) -> Tensor:

@@ -1,0 +1,158 @@
+"""Judge both minis: `python -m wanmini.judge [--quick] [--json] [--only vae|world|scenes] [--weights FOLDER]`.
+
+Everything is made the way a user makes it, by the rollout and the pipeline that the commands drive. --quick takes
+samples that fit in a minute on two cores; without it the samples are those the README's numbers come from. Ends with
+exit code 1 if a bar is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from wan.game.actions import Action
+from wan.game.models import GameModels
+from wan.game.rollout import Sampling
+from wan22.config import TASKS, Request
+from wan22.generation import Generation
+from wan22.parts import Parts
+from wanmini import judge_scenes, judge_world, sizes, weights
+from wanmini.clips import HELD_OUT, WorldSource
+from wanmini.judge_world import QUICK, Extent, Generate
+from wanmini.scenes import Scenes, attributes, captions
+from wanmini.training import psnr
+
+SIZE = (sizes.HEIGHT, sizes.WIDTH)
+VAE_FRAMES = 45
+VAE_BAR = 28.0  # dB
+SCENE_BARS = {"shape": 0.95, "colour": 0.95, "motion": 0.95, "speed": 0.85}
+STEPS = 20
+
+
+@dataclass(frozen=True)
+class Samples:
+    """How much of each is judged."""
+
+    vae_clips: int = 16
+    world: Extent = Extent()
+    prompts: int = 100
+
+
+QUICK_SAMPLES = Samples(vae_clips=2, world=QUICK, prompts=3)
+
+
+@torch.no_grad()
+def judge_vae(models: GameModels, clips: int) -> dict[str, float]:
+    """Encoded and decoded as the commands do it, a few frames at a time; the ceiling of everything else."""
+    source = WorldSource(HELD_OUT, models.causal.device, SIZE, at_once=clips)
+    found = []
+    for _ in range(clips):
+        video = source.draw(1, VAE_FRAMES).video
+        found.append(psnr(models.vae.decode(models.vae.encode(video)).clamp(-1, 1), video))
+    return {"vae_db": torch.cat(found).mean().item()}
+
+
+def by_rollout(models: GameModels, sampling: Sampling = weights.SAMPLING) -> Generate:
+    """The rollout of `mg generate` as the world judge wants it; all clips are one batch."""
+
+    def generate(images: Tensor, keyboard: Tensor, mouse: Tensor) -> Tensor:
+        pictures = [_picture(image) for image in images]
+        world = models.start(pictures, range(len(images)), sampling, *SIZE)
+        actions = [[_action(models, k, m) for k, m in zip(*row)] for row in zip(keyboard.tolist(), mouse.tolist())]
+        parts = []
+        while world.span.frames.start < keyboard.shape[1]:
+            block = world.generate([row[world.span.frames.start : world.span.frames.stop] for row in actions])
+            parts.append(block.video.cpu())
+            world.commit()
+        return torch.cat(parts, 1).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
+
+    return generate
+
+
+def _picture(image: Tensor) -> Image.Image:
+    return Image.fromarray(((image + 1) * 127.5).round().byte().permute(1, 2, 0).numpy())
+
+
+def _action(models: GameModels, keyboard: Sequence[float], mouse: Sequence[float]) -> Action:
+    letters = {key.column: key.letter for key in models.mode.keys if key.column is not None}
+    return Action("".join(letters[i] for i, held in enumerate(keyboard) if held), (mouse[0], mouse[1]))
+
+
+def make_clips(folder: Path, prompts: Sequence[str], first_seed: int, device: str, **flags: object) -> Iterator[Tensor]:
+    """A clip [3, t, h, w] in [-1, 1] for every prompt, by the pipeline of `wan22 t2v`; `flags` are a Request's."""
+    request = {"size": f"{sizes.WIDTH}*{sizes.HEIGHT}", "any_size": True, "frame_num": attributes.FRAMES, "sample_steps": STEPS} | flags  # fmt: skip
+    requests = [Request(prompt=p, base_seed=first_seed + i, **request).resolved() for i, p in enumerate(prompts)]
+    generation = Generation(Parts(folder, TASKS["t2v-A14B"], device, torch.float32), requests, "both")
+    for i, done in generation.steps():
+        if done.step is generation.plans[i][-1]:
+            frames = torch.from_numpy(np.concatenate(list(generation.frames(i))))
+            yield frames.permute(3, 0, 1, 2).float() / 127.5 - 1
+
+
+def judge_prompts(folder: Path, count: int, device: str, **flags: object) -> dict[str, float]:
+    """Shares of held-out prompts whose clip shows what they say."""
+    scenes = Scenes.sample(torch.arange(HELD_OUT, HELD_OUT + count), held_out=True)
+    clips = make_clips(folder, captions(scenes, held_out=True), 0, device, **flags)
+    scores = [judge_scenes.score(judge_scenes.read(clip[None]), scenes[i : i + 1]) for i, clip in enumerate(clips)]
+    return {name: torch.cat([score[name] for score in scores]).nanmean().item() for name in scores[0]}
+
+
+def judge(folder: Path, samples: Samples, only: str | None, device: str, sampling: Sampling) -> dict[str, float]:
+    found: dict[str, float] = {}
+    if only != "scenes":
+        models = weights.mini_world(device, folder=folder)
+        found |= judge_vae(models, samples.vae_clips) if only != "world" else {}
+        found |= judge_world.judge(by_rollout(models, sampling), samples.world, SIZE) if only != "vae" else {}
+    if only in (None, "scenes"):
+        found |= judge_prompts(folder, samples.prompts, device)
+    return found
+
+
+def verdict(found: dict[str, float]) -> dict[str, bool]:
+    """Every bar whose measurement was made, and whether it is met."""
+    met = {"vae_db": found["vae_db"] >= VAE_BAR} if "vae_db" in found else {}
+    met |= judge_world.verdict(found) if "turn_right" in found else {}
+    return met | {name: found[name] >= bar for name, bar in SCENE_BARS.items() if name in found}
+
+
+def report(found: dict[str, float], met: dict[str, bool], seconds: float) -> str:
+    marks = {True: "met", False: "MISSED", None: ""}
+    rows = [f"{name:24} {value:8.3f}  {marks[met.get(name)]}" for name, value in found.items()]
+    return "\n".join([*rows, f"{sum(met.values())} of {len(met)} bars met, {seconds:.0f} s"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--json", action="store_true", help="one object: what was measured and which bars were met")
+    parser.add_argument("--only", choices=("vae", "world", "scenes"))
+    parser.add_argument("--weights", type=Path, default=weights.FOLDER)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--denoising_steps", type=int, nargs="+", default=sizes.DENOISING_STEPS)
+    args = parser.parse_args()
+    started = time.perf_counter()
+    sampling = Sampling(tuple(args.denoising_steps), timestep_shift=sizes.SHIFT, num_frame_per_block=sizes.BLOCK)
+    found = judge(args.weights, QUICK_SAMPLES if args.quick else Samples(), args.only, args.device, sampling)
+    met = verdict(found)
+    seconds = time.perf_counter() - started
+    if args.json:
+        measured = {name: None if math.isnan(value) else round(value, 4) for name, value in found.items()}
+        print(json.dumps({"measured": measured, "met": met, "seconds": round(seconds, 1)}))
+    else:
+        print(report(found, met, seconds))
+    sys.exit(not all(met.values()))
+
+
+if __name__ == "__main__":
+    main()
