@@ -37,10 +37,10 @@ def open_models(request: GameRequest) -> GameModels:
 
 def _embedded(request: GameRequest, device: torch.device, dtype: torch.dtype) -> GameModels:
     console.say("no --checkpoint_path: a tiny world with random weights, which moves pixels but means nothing")
-    models = random_world(request.mode)
+    models = random_world(request.mode, causal_class=request.speed().causal_class)
     for part in (models.causal, models.vae, models.clip):
         part.to(device, dtype)
-    return models
+    return replace(models, decoder=request.speed().decoder(models.vae))
 
 
 def _load(request: GameRequest, device: torch.device, dtype: torch.dtype) -> GameModels:
@@ -54,7 +54,7 @@ def _load(request: GameRequest, device: torch.device, dtype: torch.dtype) -> Gam
     vae = load_vae(folder["vae"], device=device, dtype=vae_dtype)
     clip = load_clip(folder["clip"], device=device, dtype=dtype)
     tiny = request.tiny_vae and load_tiny_vae(request.tiny_vae, device=device, dtype=vae_dtype)
-    return GameModels(GAME_MODES[mode], causal, vae, tiny or vae, clip)
+    return GameModels(GAME_MODES[mode], causal, vae, tiny or request.speed().decoder(vae), clip)
 
 
 def checkpoint_file(given: str) -> Path:

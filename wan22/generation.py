@@ -63,8 +63,8 @@ class Generation:
         latents, left = self.latents[i], self.requests[i].frame_num
         assert latents is not None, "a video is decoded after its last step"
         self.phase = "decode"
-        vae = self.parts.vae
-        chunks = vae.decode_tiled_chunks(latents) if tiled else vae.decode_chunks(latents)
+        decoder = self.parts.decoder
+        chunks = decoder.decode_tiled_chunks(latents) if tiled else decoder.decode_chunks(latents)
         for chunk in self._timed(i, chunks):
             pixels = to_uint8(chunk[0])[:left]
             left -= len(pixels)
@@ -90,7 +90,7 @@ class Generation:
             return None
         self.phase = "image"
         pixels = images.image_tensor(self._image, *request.width_height).to(self.parts.device)
-        return images.image_condition(pixels, request.latent_size[0], self.parts.vae)
+        return images.image_condition(pixels, request.latent_size[0], self.parts.load_vae())
 
     def _run(self, i: int, conditions: Conditions) -> Iterator[StepDone]:
         request = self.requests[i]

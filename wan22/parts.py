@@ -17,6 +17,7 @@ from wan.config import WanConfig
 from wan.config_files import parse_config, read_config
 from wan.key_names import EXPERT
 from wan.modules.model import WanModel
+from wan.modules.streaming import StreamedDecoder
 from wan.modules.vae import WanVAE
 from wan.text import TextEncoder, Tokenizer
 from wan22.config import NO_SWITCH, Task
@@ -25,7 +26,8 @@ from wan22.plan import Expert
 
 
 class Parts:
-    """`dtype` is that of the experts; the text encoder runs in bfloat16 and the VAE in float32, as upstream has them."""
+    """`dtype` is that of the experts; the text encoder runs in bfloat16 and the VAE encodes in float32, as upstream has
+    them. It decodes in float32 too if the plain models are asked for, else on a GPU in float16, to the same 8 bits."""
 
     def __init__(
         self,
@@ -45,7 +47,7 @@ class Parts:
         self.paths = find_in(folder, "high_noise", "low_noise", "text_encoder", "tokenizer", "vae")
         self._experts: dict[Expert, Path] = {"high": self.paths["high_noise"], "low": self.paths["low_noise"]}
         check_not_mixed_up(self._experts, task)
-        self._vae: WanVAE | None = None
+        self._decoder: StreamedDecoder | None = None
 
     @property
     def config(self) -> WanConfig:
@@ -70,11 +72,15 @@ class Parts:
         self.speed.finish_wan(model)
         return model
 
+    def load_vae(self, dtype: torch.dtype = torch.float32) -> WanVAE:
+        return load_vae(self.paths["vae"], device=self.device, dtype=dtype)
+
     @property
-    def vae(self) -> WanVAE:
-        if self._vae is None:
-            self._vae = load_vae(self.paths["vae"], device=self.device, dtype=torch.float32)
-        return self._vae
+    def decoder(self) -> StreamedDecoder:
+        if self._decoder is None:
+            half = self.device.type == "cuda" and not self.speed.plain
+            self._decoder = self.speed.decoder(self.load_vae(torch.float16 if half else torch.float32))
+        return self._decoder
 
 
 def check_two_experts(folder: Path, half: bool) -> None:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -89,9 +90,9 @@ def _action(models: GameModels, keyboard: Sequence[float], mouse: Sequence[float
     return Action("".join(letters[i] for i, held in enumerate(keyboard) if held), (mouse[0], mouse[1]))
 
 
-def make_clips(folder: Path, prompts: Sequence[str], first_seed: int, device: str, **flags: object) -> Iterator[Tensor]:
+def make_clips(folder: Path, prompts: Sequence[str], first_seed: int, device: str, **flags: Any) -> Iterator[Tensor]:
     """A clip [3, t, h, w] in [-1, 1] for every prompt, by the pipeline of `wan22 t2v`; `flags` are a Request's."""
-    request = {"size": f"{sizes.WIDTH}*{sizes.HEIGHT}", "any_size": True, "frame_num": attributes.FRAMES, "sample_steps": STEPS} | flags  # fmt: skip
+    request: dict[str, Any] = {"size": f"{sizes.WIDTH}*{sizes.HEIGHT}", "any_size": True, "frame_num": attributes.FRAMES, "sample_steps": STEPS} | flags  # fmt: skip
     requests = [Request(prompt=p, base_seed=first_seed + i, **request).resolved() for i, p in enumerate(prompts)]
     generation = Generation(Parts(folder, TASKS["t2v-A14B"], device, torch.float32), requests, "both")
     for i, done in generation.steps():
@@ -100,7 +101,7 @@ def make_clips(folder: Path, prompts: Sequence[str], first_seed: int, device: st
             yield frames.permute(3, 0, 1, 2).float() / 127.5 - 1
 
 
-def judge_prompts(folder: Path, count: int, device: str, **flags: object) -> dict[str, float]:
+def judge_prompts(folder: Path, count: int, device: str, **flags: Any) -> dict[str, float]:
     """Shares of held-out prompts whose clip shows what they say."""
     scenes = Scenes.sample(torch.arange(HELD_OUT, HELD_OUT + count), held_out=True)
     clips = make_clips(folder, captions(scenes, held_out=True), 0, device, **flags)

@@ -31,10 +31,15 @@ def causal_config(mode_name: str, local_attn_size: int = 6) -> CausalConfig:
     )  # fmt: skip
 
 
-def random_world(mode_name: str = "universal", seed: int = 0, local_attn_size: int = 6) -> GameModels:
+def random_world(
+    mode_name: str = "universal",
+    seed: int = 0,
+    local_attn_size: int = 6,
+    causal_class: type[CausalWanModel] = CausalWanModel,
+) -> GameModels:
     """Models of this mode on the CPU in float32; the same ones for the same seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         vae, clip = WanVAE(VAE).eval(), CLIPVision(CLIP).eval()
-        causal = CausalWanModel(causal_config(mode_name, local_attn_size)).eval()
+        causal = causal_class(causal_config(mode_name, local_attn_size)).eval()
     return GameModels(MODES[mode_name], causal, vae, vae, clip)

@@ -34,7 +34,7 @@ class Given:
 
 
 class TwoPasses:
-    """Stands where a rollout has its caches: keeps what the first pass writes, and puts it before what the second does."""
+    """Stands where a rollout has its caches (of which the reference model only writes): keeps what the first pass writes, and puts it before what the second does."""
 
     def __init__(self) -> None:
         self.kept: dict[tuple[str, int], KeysValues] = {}

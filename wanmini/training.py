@@ -17,12 +17,15 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 log = logging.getLogger(__name__)
 
@@ -112,15 +115,14 @@ class Learner:
         return {name.removeprefix(prefix): value for name, value in named if name.startswith(prefix)}
 
 
-def store(folder: Path, state: dict[str, Tensor], config: Any, notes: dict[str, str]) -> None:
+def store(folder: Path, state: dict[str, Tensor], config: DataclassInstance, notes: dict[str, str]) -> None:
     """Weights in float16, config.json beside them, provenance in the file's metadata; never half written."""
     folder.mkdir(parents=True, exist_ok=True)
     notes = {"format": "pt", "date": datetime.date.today().isoformat()} | notes
     part = folder / (FILE_NAME + ".part")
     save_file({name: value.detach().half().cpu().contiguous() for name, value in state.items()}, part, notes)
     os.replace(part, folder / FILE_NAME)
-    values = dataclasses.asdict(config) if dataclasses.is_dataclass(config) else config
-    (folder / "config.json").write_text(json.dumps(values, indent=2) + "\n")
+    (folder / "config.json").write_text(json.dumps(dataclasses.asdict(config), indent=2) + "\n")
 
 
 def restore(model: nn.Module, folder: Path) -> int:

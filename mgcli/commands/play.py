@@ -41,6 +41,10 @@ def play(
     save_latents: opt.SaveLatents = False,
     device: opt.Device = None,
     dtype: opt.Dtype = None,
+    reference: opt.Reference = None,
+    attention: opt.Attention = None,
+    compile: opt.Compile = None,
+    graphs: opt.Graphs = None,
 ) -> None:
     """Play a world in the browser: W/A/S/D and the mouse, or your thumbs.
 

@@ -27,7 +27,11 @@ from wan.game.models import GameModels
 from wan.game.rollout import Block
 from wanmini.start_image import START_IMAGE
 
-MODEL_FLAGS = ("checkpoint_path", "pretrained_model_path", "tiny_vae", "config_path", "local_attn_size")
+# What the same latents depend on beside the world itself; a value that is the default is left out.
+MODEL_FLAGS = (
+    "checkpoint_path", "pretrained_model_path", "tiny_vae", "config_path", "local_attn_size", "device", "dtype", "attention",
+)  # fmt: skip
+SWITCHES = ("reference", "compile", "graphs")
 
 
 @dataclass(frozen=True)
@@ -126,9 +130,16 @@ class Tape:
         request = self.request
         world = {"actions": script, "seed": self._seed, "image": self._image}
         size = {"mode": self.models.mode.name, "height": request.height, "width": request.width}
-        given = {name: getattr(request, name) for name in MODEL_FLAGS if getattr(request, name) is not None}
-        flags = ((f"--{name}", str(value)) for name, value in (world | size | given).items())
-        return shlex.join(["mg", "generate", *itertools.chain(*flags)])
+        flags = world | size | {name: getattr(request, name) for name in MODEL_FLAGS}
+        values = ([f"--{name}", str(value)] for name, value in flags.items() if value not in (None, "auto"))
+        return shlex.join(["mg", "generate", *itertools.chain(*values), *switched(request)])
+
+
+def switched(request: PlayRequest) -> list[str]:
+    """Switches that were not left alone. Only graphs can be switched off: where they exist they are on."""
+    given = {name: getattr(request, name) for name in SWITCHES}
+    on = [f"--{name}" for name, value in given.items() if value]
+    return [*on, "--no_graphs"] if given["graphs"] is False else on
 
 
 def numbered(path: Path) -> Iterator[Path]:

@@ -222,7 +222,7 @@ def test_out_of_memory_says_what_used_it_and_what_would_fit(t2v, monkeypatch, wh
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
 
     owner = {
-        "decode_chunks": "wan.modules.vae.WanVAE",
+        "decode_chunks": "wan.modules.optimized_vae.OptimizedVAEDecoder",
         "forward": "wan.modules.model.WanModel",
         "encode": "wan.text.TextEncoder",
     }[where]
@@ -232,16 +232,16 @@ def test_out_of_memory_says_what_used_it_and_what_would_fit(t2v, monkeypatch, wh
 
 
 def test_ctrl_c_while_decoding_leaves_a_video_that_plays(t2v, tmp_path, monkeypatch):
-    from wan.modules.vae import WanVAE
+    from wan.modules.optimized_vae import OptimizedVAEDecoder
 
-    decode = WanVAE.decode_chunk
+    decode = OptimizedVAEDecoder.decode_chunk
 
     def interrupted(self, latents, state):
         if state.started:
             raise KeyboardInterrupt
         return decode(self, latents, state)
 
-    monkeypatch.setattr(WanVAE, "decode_chunk", interrupted)
+    monkeypatch.setattr(OptimizedVAEDecoder, "decode_chunk", interrupted)
     code, data, _ = t2v("--prompt", "a cat")
     assert code == 130 and data["error"] == "interrupted"
     assert len(list(read_frames(tmp_path / "a.mp4"))) == 1

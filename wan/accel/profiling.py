@@ -1,12 +1,13 @@
 """Where the time of a rollout goes: names for its parts in a profiler's trace, put on from outside, and their sums.
 
-The rollout names its phases itself; the parts of the model get theirs by hooks, which exist only while profiling.
+The rollout names its phases itself; the parts of the model get theirs while profiling only: modules of the reference by
+hooks, methods of the optimized model by a wrapper. Its graphs are taken off for that time: a replay has no parts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,9 +17,11 @@ from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from wan.modules.cache import RollingCache, RollingLayer
+from wan.modules.optimized_causal_model import OptimizedCausalWanModel
 
 PHASES = ("denoise", "clean pass", "decode")
 PARTS = {"self_attn": "self attention", "cross_attn": "cross attention", "action_model": "action", "ffn": "ffn"}
+METHODS = {"attend_self": "self attention", "attend_image": "cross attention", "act": "action", "feed_forward": "ffn"}
 WARM_BLOCKS, RECORDED_BLOCKS = 2, 4
 CACHE = "cache"  # inside the attention parts, and counted there too
 
@@ -88,19 +91,25 @@ def seconds_by_part(recorded: profile) -> dict[str, float]:
 
 @contextmanager
 def named_parts(model: nn.Module) -> Iterator[None]:
-    handles = []
-    for name, module in model.named_modules():
-        if part := PARTS.get(name.rpartition(".")[2]):
-            handles += _name_calls(module, part)
-    try:
-        with _named_method(RollingLayer, "write"), _named_method(RollingCache, "_keep_current"):
-            yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    graphs = model.__dict__.pop("run_layers", None)
+    with ExitStack() as stack:
+        stack.enter_context(_named_method(RollingLayer, "write", CACHE))
+        stack.enter_context(_named_method(RollingCache, "_keep_current", CACHE))
+        if isinstance(model, OptimizedCausalWanModel):
+            for name, part in METHODS.items():
+                stack.enter_context(_named_method(type(model), name, part))
+        else:
+            for name, module in model.named_modules():
+                for handle in _name_calls(module, PARTS.get(name.rpartition(".")[2])):
+                    stack.callback(handle.remove)
+        yield
+    if graphs is not None:
+        model.__dict__["run_layers"] = graphs
 
 
-def _name_calls(module: nn.Module, part: str) -> list[Any]:
+def _name_calls(module: nn.Module, part: str | None) -> list[Any]:
+    if part is None:
+        return []
     running: list[record_function] = []
 
     def enter(*_: Any) -> None:
@@ -114,11 +123,11 @@ def _name_calls(module: nn.Module, part: str) -> list[Any]:
 
 
 @contextmanager
-def _named_method(owner: type, name: str) -> Iterator[None]:
+def _named_method(owner: type, name: str, part: str) -> Iterator[None]:
     plain: Callable[..., Any] = getattr(owner, name)
 
     def named(*args: Any) -> Any:
-        with record_function(CACHE):
+        with record_function(part):
             return plain(*args)
 
     setattr(owner, name, named)

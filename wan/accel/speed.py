@@ -16,6 +16,9 @@ from wan.modules.causal_model import CausalWanModel
 from wan.modules.model import WanModel
 from wan.modules.optimized_causal_model import OptimizedCausalWanModel
 from wan.modules.optimized_model import OptimizedWanModel
+from wan.modules.optimized_vae import OptimizedVAEDecoder
+from wan.modules.streaming import StreamedDecoder
+from wan.modules.vae import WanVAE
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,10 @@ class Speed:
             capture_layers(model)
         if self.compile:
             compile_layers(model)
+
+    def decoder(self, vae: WanVAE) -> StreamedDecoder:
+        """What decodes in place of a VAE that is on its device. Graphs gain nothing here: the GPU is busy throughout."""
+        return vae if self.plain else OptimizedVAEDecoder(vae)
 
     def finish_wan(self, model: WanModel) -> None:
         if self.compile:

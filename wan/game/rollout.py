@@ -131,8 +131,7 @@ class World:
         return x0_from_flow(self._forward(x, timestep), x, sigma)
 
     def _forward(self, x: Tensor, timestep: float) -> Tensor:
-        t = torch.full((x.shape[0], x.shape[2]), timestep, device=x.device)
-        return self.model(x, t, **self.given, cache=self.cache, start_frame=self.span.latent.start)
+        return self.model(x, timestep, **self.given, cache=self.cache, start_frame=self.span.latent.start)
 
     def _conditions(self) -> dict[str, Any]:
         like = {"device": self.model.device, "dtype": self.model.dtype}

@@ -168,7 +168,7 @@ class OptimizedCausalWanModel(CausalWanModel):
             if block.action_model is not None:
                 x, y = self.act(block, gated_add(x, y, None), given, cache)
             x, h = add_norm(x, y, None, (shift2, scale2), eps=self.config.eps)
-            y, gate = feed_forward(block.ffn, h), gate2
+            y, gate = self.feed_forward(block, h), gate2
         return gated_add(x, y, gate)
 
     def attend_self(self, block: CausalBlock, qkv: tuple[Tensor, Tensor], h: Tensor, rope: Rope, cache: BlockCaches) -> Tensor:  # fmt: skip
@@ -205,6 +205,9 @@ class OptimizedCausalWanModel(CausalWanModel):
             q = module.mouse_attn_q(x)
             y = module.proj_keyboard(keyboard_attention(q, features.keyboard_kv, heads, given.action_rope, slots, seen))
         return x, y
+
+    def feed_forward(self, block: CausalBlock, h: Tensor) -> Tensor:
+        return feed_forward(block.ffn, h)
 
     def unembed(self, tokens: Tensor, inputs: Any, grid: tuple[int, int, int]) -> Tensor:
         if isinstance(inputs, BlockInputs):

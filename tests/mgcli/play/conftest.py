@@ -14,16 +14,17 @@ import pytest
 from mgcli.game_request import game_request
 from mgcli.play.request import PlayRequest
 from mgcli.play.server import PlayServer, listen
+from mgcli.worlds import open_models
 from tests.mgcli.play.visitor import Visitor
 from wan.game.models import GameModels
-from wanmini.random_world import random_world
 
 FAST = 240.0  # frames/s: a block is shown for 50 ms, about what this world needs for one
 
 
 @pytest.fixture(scope="session")
-def models() -> GameModels:
-    return random_world("universal")
+def models(tmp_path_factory: pytest.TempPathFactory) -> GameModels:
+    """As the command opens them."""
+    return open_models(tiny_request(tmp_path_factory.mktemp("models")))
 
 
 def tiny_request(folder: Path, **changes: Any) -> PlayRequest:

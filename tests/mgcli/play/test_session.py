@@ -18,6 +18,7 @@ from mgcli import mg
 from mgcli.errors import run
 from mgcli.play.request import PlayRequest
 from mgcli.play.session import PlayedBlock, Session
+from mgcli.play.tape import Tape, first_start
 from wan.game.actions import Action
 from wan.game.models import GameModels
 from wan.video import count_frames
@@ -157,11 +158,25 @@ def test_a_recording_replays_to_the_same_latents(playing: Callable[..., Playing]
     command = shlex.split(cut.replay)
     output = tmp_path / "again.mp4"
     assert command[:2] == ["mg", "generate"]
-    assert run(mg.app, [*command[1:], "--device", "cpu", "--save_latents", "--output", str(output), "--quiet"]) == 0
+    assert run(mg.app, [*command[1:], "--save_latents", "--output", str(output), "--quiet"]) == 0
     assert count_frames(output) == cut.first_frame + cut.frames
     recorded = load_file(cut.files["latents"])["latents"]
     again = load_file(tmp_path / "again_latents.safetensors")["latents"]
     assert again[:, :, -recorded.shape[2] :].equal(recorded)
+
+
+def test_the_command_that_replays_names_what_the_latents_depend_on(
+    request_for: Callable[..., PlayRequest], models: GameModels
+):
+    request = request_for(dtype="float32", graphs=False, local_attn_size=6)
+    tape = Tape(request, models)
+    tape.begin(first_start(request), [])
+    words = shlex.split(tape._replay("play 1.json"))
+    assert words[:4] == ["mg", "generate", "--actions", "play 1.json"] and words[-1] == "--no_graphs"
+    for flag, value in [("--dtype", "float32"), ("--local_attn_size", "6"), ("--seed", "0"), ("--width", "48")]:
+        assert words[words.index(flag) + 1] == value
+    assert "--attention" not in words and "--checkpoint_path" not in words
+    tape.give_up()
 
 
 def test_recordings_are_numbered_and_end_with_their_world(playing: Callable[..., Playing], tmp_path: Path):
