@@ -17,8 +17,8 @@ from wanmini.world.walk import State, is_free, open_start, step
 
 # odds, W, S, A, D, turning (0, 1), looking up or down (0, 1)
 MOODS = (
-    (0.27, 1, 0, 0, 0, 0, 0),
-    (0.21, 1, 0, 0, 0, 1, 0),
+    (0.24, 1, 0, 0, 0, 0, 0),
+    (0.19, 1, 0, 0, 0, 1, 0),
     (0.17, 0, 0, 0, 0, 1, 0),
     (0.07, 0, 0, 1, 0, 0, 0),
     (0.07, 0, 0, 0, 1, 0, 0),
@@ -27,7 +27,7 @@ MOODS = (
     (0.03, 1, 0, 0, 1, 0, 0),
     (0.02, 0, 0, 0, 0, 0, 1),
     (0.02, 1, 0, 0, 0, 0, 1),
-    (0.04, 0, 0, 0, 0, 0, 0),
+    (0.09, 0, 0, 0, 0, 0, 0),
 )
 TURNING_MOOD = 2
 CAMERA = 0.1  # mouse units a frame while a camera key is held
