@@ -7,6 +7,7 @@ import queue
 import shlex
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -168,7 +169,7 @@ def test_a_recording_replays_to_the_same_latents(playing: Callable[..., Playing]
 def test_the_command_that_replays_names_what_the_latents_depend_on(
     request_for: Callable[..., PlayRequest], models: GameModels
 ):
-    request = request_for(dtype="float32", graphs=False, local_attn_size=6)
+    request = replace(request_for(dtype="float32", local_attn_size=6), graphs=False)
     tape = Tape(request, models)
     tape.begin(first_start(request), [])
     words = shlex.split(tape._replay("play 1.json"))
