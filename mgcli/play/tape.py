@@ -128,7 +128,8 @@ class Tape:
 
     def _replay(self, script: str) -> str:
         request = self.request
-        world = {"actions": script, "seed": self._seed, "image": self._image}
+        image = None if self._image == START_IMAGE else self._image
+        world = {"actions": script, "seed": self._seed, "image": image}
         size = {"mode": self.models.mode.name, "height": request.height, "width": request.width}
         flags = world | size | {name: getattr(request, name) for name in MODEL_FLAGS}
         values = ([f"--{name}", str(value)] for name, value in flags.items() if value not in (None, "auto"))

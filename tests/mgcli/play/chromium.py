@@ -24,6 +24,7 @@ FLAGS = (
     "--remote-debugging-port=0"
 ).split()
 SECONDS_TO_START = 60
+OUTPUTS = Path(__file__).parents[3] / "outputs"
 KEY_CODES = {" ": 32, "Enter": 13, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
 
 
@@ -142,8 +143,12 @@ class Page:
     def touch(self, kind: str, *points: tuple[float, float]) -> None:
         self.call("Input.dispatchTouchEvent", type=kind, touchPoints=[{"x": x, "y": y} for x, y in points])
 
-    def screenshot(self, path: Path) -> None:
-        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
+    def keep_picture(self, name: str) -> Path:
+        """A screenshot in outputs/, to be looked at."""
+        OUTPUTS.mkdir(exist_ok=True)
+        path = OUTPUTS / f"{name}.jpg"
+        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="jpeg", quality=85)["data"]))
+        return path
 
     def close(self) -> list[str]:
         """What went wrong in the page, if anything."""

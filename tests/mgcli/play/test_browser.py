@@ -13,7 +13,6 @@ from tests.mgcli.play.chromium import Chromium, Page, chromium
 from tests.mgcli.play.conftest import Running, tiny_request
 from wan.game.models import GameModels
 
-OUTPUTS = Path(__file__).parents[3] / "outputs"
 FRAMES = "mgPlay.screen.frames"
 
 
@@ -50,12 +49,6 @@ def wait_until_lit(page: Page, letter: str) -> None:
     page.wait_for(f"[...document.querySelectorAll('#caps .lit')].some((cap) => cap.textContent === {letter!r})")
 
 
-def kept(page: Page, name: str) -> Image.Image:
-    OUTPUTS.mkdir(exist_ok=True)
-    page.screenshot(OUTPUTS / f"{name}.png")
-    return Image.open(OUTPUTS / f"{name}.png")
-
-
 def test_keys_reach_the_model_and_pictures_come_back(page: Page):
     first = page.evaluate("document.getElementById('screen').toDataURL()")
     page.key("w", down=True)
@@ -68,7 +61,7 @@ def test_keys_reach_the_model_and_pictures_come_back(page: Page):
     page.wait_for(
         "document.getElementById('latency').textContent !== '–' && document.getElementById('rate').textContent > 5"
     )
-    shown = kept(page, "play_desktop")
+    shown = Image.open(page.keep_picture("play_desktop"))
     assert min(ImageStat.Stat(shown.convert("L").crop((200, 200, 1000, 600))).stddev) > 10, "there is a picture"
     page.key("w", down=False)
     page.key("a", down=False)
@@ -155,7 +148,7 @@ def test_thumbs_on_a_phone(browser: Chromium, server: Running):
     for x in range(220, 380, 10):
         page.touch("touchMove", stick, (x, 500))
     page.wait_for("document.querySelector('#pad.lit') !== null")
-    assert kept(page, "play_phone").size == (780, 1688)
+    assert Image.open(page.keep_picture("play_phone")).size == (780, 1688)
     page.touch("touchEnd")
     page.wait_for("!document.querySelector('#caps .lit')")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing sticks out"
