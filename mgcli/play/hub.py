@@ -15,6 +15,7 @@ from mgcli.play.client import Client
 from mgcli.play.encode import Frame, key_bits
 from mgcli.play.messages import parse
 from mgcli.play.session import PlayedBlock, Session
+from wan.game.modes import Mode
 
 MOST_CLIENTS = 8
 REPLACED, FULL = 4001, 4002  # close codes, for the page to explain
@@ -72,7 +73,7 @@ class Hub:
     # To the pages ---------------------------------------------------------------------------------------------------
 
     def publish(self, block: PlayedBlock) -> None:
-        frames = frames_of(block, key_bits(self.session.models.mode, block.action.keys))
+        frames = frames_of(block, self.session.models.mode)
         for client in self.clients:
             client.offer(frames)
 
@@ -96,28 +97,31 @@ class Hub:
             self.malformed += 1
 
     def _obey(self, client: Client, message: dict[str, Any]) -> None:
-        session, kind = self.session, message["type"]
+        kind = message.pop("type")
         if kind == "got":
-            return client.arrived(message["frames"])
-        if kind == "lead":
+            client.arrived(**message)
+        elif kind == "lead":
             self._release()
             self.player = client
-        elif client is not self.player:
-            return None  # what was on its way when another page took over
-        elif kind == "keys":
-            return session.controls.hold(self._known(message["keys"]), (client, message["at"]))
+            self.tell()
+        elif client is self.player:  # else it was on its way when another page took over
+            self._play(client, kind, message)
+
+    def _play(self, client: Client, kind: str, fields: dict[str, Any]) -> None:
+        session = self.session
+        if kind == "keys":
+            session.controls.hold(self._known(fields["keys"]), (client, fields["at"]))
         elif kind == "look":
-            return session.controls.look(message["right"], message["down"])
-        elif kind == "pause":
-            session.pause(message["on"])
-        elif kind == "record":
-            session.record(message["on"])
-        elif kind == "restart":
-            session.restart(seed=message["seed"])
-        elif kind == "first_image":
-            session.restore_image()
-        self.tell()
-        return None
+            session.controls.look(**fields)
+        else:
+            asked: dict[str, Callable[..., None]] = {
+                "pause": session.pause,
+                "record": session.record,
+                "restart": session.restart,
+                "first_image": session.restore_image,
+            }
+            asked[kind](**fields)
+            self.tell()
 
     def _known(self, keys: str) -> str:
         letters = self.session.models.mode.letters
@@ -130,18 +134,19 @@ class Hub:
         self.session.controls.hold("")
 
 
-def frames_of(block: PlayedBlock, keys: int) -> list[Frame]:
+def frames_of(block: PlayedBlock, mode: Mode) -> list[Frame]:
+    keys = key_bits(mode, block.action.keys)
     return [
         Frame(
-            block.world,
-            block.span.frames.start + i,
-            block.span.block,
-            keys,
-            block.action.mouse,
-            block.made_in,
-            block.due + i * block.interval,
-            pixels,
-            block.mark,
+            world=block.world,
+            number=block.span.frames.start + i,
+            block=block.span.block,
+            keys=keys,
+            turn=block.action.mouse,
+            made_in=block.made_in,
+            due=block.due + i * block.interval,
+            pixels=pixels,
+            mark=block.mark,
         )
         for i, pixels in enumerate(block.video)
     ]

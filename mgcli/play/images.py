@@ -6,7 +6,7 @@ import io
 
 from PIL import Image, UnidentifiedImageError
 
-from wan.game.conditions import open_image
+from wan.game.conditions import fit, open_image
 
 LARGEST_FILE = 16 * 2**20
 MOST_PIXELS = 40_000_000
@@ -20,8 +20,8 @@ class Upload(io.BytesIO):
         return "the image"
 
 
-def decode_image(data: bytes) -> Image.Image:
-    """RGB, the right way up. The size is read from the header before anything is decoded."""
+def decode_image(data: bytes, height: int, width: int) -> Image.Image:
+    """As the world will see it. The size is read from the header before anything is decoded."""
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as header:
             across, down = header.size
@@ -31,4 +31,4 @@ def decode_image(data: bytes) -> Image.Image:
         raise ValueError(f"the image is damaged or too large ({error}): save it again, smaller") from None
     if across * down > MOST_PIXELS:
         raise ValueError(f"the image is {across}x{down}: scale it to at most {MOST_PIXELS // 10**6} megapixels")
-    return open_image(Upload(data))
+    return fit(open_image(Upload(data)), height, width)

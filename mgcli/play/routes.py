@@ -68,7 +68,8 @@ async def start_image(request: Request) -> Response:
         try:
             async with asyncio.timeout(SECONDS_TO_UPLOAD):
                 data = await body_of(request)
-            image = await asyncio.to_thread(decode_image, data)
+            world = hub.session.request
+            image = await asyncio.to_thread(decode_image, data, world.height, world.width)
         except (ValueError, TimeoutError) as error:
             return PlainTextResponse(f"{error or 'the image takes too long to arrive'}\n", 422)
     hub.session.restart(image=image)

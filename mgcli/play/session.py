@@ -48,7 +48,7 @@ class Session:
         self.request, self.models = request, models
         self.controls, self.clock = Controls(models.mode), Clock(request.fps)
         self.tape = Tape(request, models)
-        self.start: Start = first_start(request)
+        self._first = self.start = first_start(request)
         self.world = 0
         self.phase = "starting"
         self.note = ""  # what went wrong without ending the session
@@ -71,7 +71,8 @@ class Session:
     def restore_image(self) -> None:
         """The image that the session began with."""
         with self._asking():
-            self._next = replace(first_start(self.request), seed=(self._next or self.start).seed)
+            self._next = replace(self._first, seed=(self._next or self.start).seed)
+            self._paused = self._taping = False
 
     def pause(self, on: bool) -> None:
         with self._asking():

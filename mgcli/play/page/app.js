@@ -26,7 +26,7 @@ const input = new Input({
 function opened() {
   trouble = "";
   screen.forget();
-  input.release();
+  link.say({ type: "keys", keys: input.held.join(""), at: performance.now() }); // what was held all the while
 }
 
 function lost(why) {

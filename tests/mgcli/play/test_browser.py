@@ -80,12 +80,16 @@ def test_the_mouse_turns_the_camera(page: Page):
 
 def test_a_lost_connection_comes_back_to_the_same_world(page: Page, server: Running):
     world, frames = page.evaluate("[mgPlay.state().world, mgPlay.screen.last.number]")
+    page.key("d", down=True)
+    wait_until_lit(page, "D")
     server.cut_connections()
     page.wait_for(
         "!document.getElementById('veil').hidden && document.getElementById('message').textContent.includes('lost')"
     )
     page.wait_for(f"document.getElementById('veil').hidden && mgPlay.screen.last?.number > {frames}")
     assert page.evaluate("mgPlay.state().leads && mgPlay.state().world") == world
+    wait_until_lit(page, "D")
+    page.key("d", down=False)
 
 
 def test_the_second_tab_watches_and_may_take_over(page: Page, browser: Chromium, server: Running):

@@ -17,9 +17,10 @@ from PIL import Image
 from websockets.exceptions import ConnectionClosed
 
 from mgcli.play.hub import MOST_CLIENTS
-from mgcli.play.images import LARGEST_FILE
+from mgcli.play.images import LARGEST_FILE, decode_image
 from tests.mgcli.play.conftest import FAST, Running, tiny_request
 from tests.mgcli.play.test_messages import mangled
+from wan.game.conditions import image_tensor
 from wan.game.models import GameModels
 
 
@@ -158,6 +159,16 @@ def bomb() -> bytes:
     header = b"IHDR" + struct.pack(">2I5B", 20000, 20000, 8, 2, 0, 0, 0)
     rest = picture()[8 + 25 :]
     return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header)) + rest
+
+
+def test_an_image_of_any_size_becomes_what_the_world_sees():
+    """So that it is small where it is kept, and the original file still begins the same world."""
+    image = Image.linear_gradient("L").convert("RGB").resize((300, 200))
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    seen = decode_image(file.getvalue(), 32, 48)
+    assert seen.size == (48, 32)
+    assert image_tensor(seen, 32, 48).equal(image_tensor(image, 32, 48))
 
 
 BAD_IMAGES = {
