@@ -25,10 +25,9 @@ def twin_and_kernel(monkeypatch):
 
 
 @pytest.mark.parametrize("frames", [1, 2, 5])
-@pytest.mark.parametrize("taps", [False, True])
 @pytest.mark.parametrize("terms", ["x", "x + bias", "x + y + bias"])
 @pytest.mark.parametrize("norm", [False, True])
-def test_lay_frames(twin_and_kernel, frames, taps, terms, norm):
+def test_lay_frames(twin_and_kernel, frames, terms, norm):
     shape = (2, frames, 9, 15, 40)
     x, y, bias = random(*shape), random(*shape, seed=1), random(40, seed=2)
     gamma = random(40, seed=3) if norm else None
@@ -36,7 +35,7 @@ def test_lay_frames(twin_and_kernel, frames, taps, terms, norm):
     def run():
         past = random(2, 2, *shape[2:], seed=4)
         given = Sum(x, y if "y" in terms else None, bias if "bias" in terms else None)
-        kept, out = vae.lay_frames(given, gamma, past, taps, keep="y" in terms)
+        kept, out = vae.lay_frames(given, gamma, past, keep="y" in terms)
         return (out, past, kept) if "y" in terms else (out, past)
 
     for want, got in zip(*twin_and_kernel(run), strict=True):

@@ -20,7 +20,7 @@ def _place(h, out, past, batch, j, frames, pixels, at, row, column, inside,
            C: tl.constexpr, PAST: tl.constexpr, COPIES: tl.constexpr):  # fmt: skip
     """Frame j, counted from the oldest frame of the past, to its places in the output and, if recent, in the past."""
     if COPIES == 1:
-        tl.store(out + (batch * (frames + PAST) + j) * pixels * C + at, h, mask=inside)
+        tl.store(out + (batch * frames + j) * pixels * C + at, h, mask=inside)
     else:
         for tap in tl.static_range(COPIES):
             t = j - tap
@@ -70,7 +70,7 @@ def _lay(x, y, bias, gamma, past, total, out, pixels, frames, scale,
         _place(h, out, past, batch, PAST + t, frames, pixels, at, row, column, inside, C, PAST, COPIES)
 
 
-def lay(terms: Sum, gamma: Tensor | None, past: Tensor | None, taps: bool, keep: bool) -> tuple[Tensor, Tensor]:
+def lay(terms: Sum, gamma: Tensor | None, past: Tensor | None, keep: bool) -> tuple[Tensor, Tensor]:
     """Without a past the frames are the sum alone."""
     x, y, bias = terms
     batch, frames, height, width, channels = x.shape
@@ -78,16 +78,14 @@ def lay(terms: Sum, gamma: Tensor | None, past: Tensor | None, taps: bool, keep:
     assert x.is_contiguous() and (y is None or y.is_contiguous()) and before in (0, TAPS - 1)
     assert past is None or (past.is_contiguous() and past.shape == (batch, before, height, width, channels))
     kept = torch.empty_like(x) if keep else x
-    if taps:
-        out = x.new_empty(batch, frames, height, width, TAPS * channels)
-    else:
-        out = x.new_empty(batch, before + frames, height, width, channels)
+    copies = TAPS if before else 1
+    out = x.new_empty(batch, frames, height, width, copies * channels)
     block = triton.next_power_of_2(channels)
     rows = max(1, ELEMENTS // block)
     _lay[(triton.cdiv(height * width, rows), batch)](
         x, x if y is None else y, x if bias is None else bias, x if gamma is None else gamma,
         x if past is None else past, kept, out, height * width, frames, channels**0.5,
-        C=channels, PAST=before, COPIES=TAPS if taps else 1, ADD=y is not None, BIASED=bias is not None,
+        C=channels, PAST=before, COPIES=copies, ADD=y is not None, BIASED=bias is not None,
         NORM=gamma is not None, KEEP=keep, ROWS=rows, BLOCK=block, num_warps=4,
     )  # fmt: skip
     return kept, out

@@ -1,7 +1,7 @@
 """What stands between the convolutions of the VAE decoder: sum, RMS norm, SiLU and the frames of the past, in one pass.
 
 Activations are [B, T, H, W, C], so a norm over channels is a row in memory, and the pass that normalises a frame also
-puts it where the next convolution reads it: behind the two frames before it, or side by side with them as channels.
+puts it where the next convolution reads it: side by side with the two frames before it, as channels.
 """
 
 from __future__ import annotations
@@ -33,27 +33,25 @@ def add(terms: Sum) -> Tensor:
     if use_triton(x):
         from wan.kernels.triton_vae import lay
 
-        return lay(terms, None, None, False, False)[1]
+        return lay(terms, None, None, False)[1]
     return _added(terms)
 
 
-def lay_frames(terms: Sum, gamma: Tensor | None, past: Tensor, taps: bool, keep: bool = False) -> tuple[Tensor, Tensor]:
-    """The sum (if kept), and its frames behind `past` [B, 2, H, W, C], which becomes the last two of them.
+def lay_frames(terms: Sum, gamma: Tensor | None, past: Tensor, keep: bool = False) -> tuple[Tensor, Tensor]:
+    """The sum (if kept), and each of its frames with the two before it: [B, T, H, W, 3C], oldest first.
 
-    With `gamma` the frames are silu(rms_norm(sum)). They come as [B, 2 + T, H, W, C] or, as taps, every frame with
-    the two before it: [B, T, H, W, 3C], oldest first.
+    The first ones have `past` [B, 2, H, W, C] before them, which becomes the last two frames. With `gamma` the frames
+    are silu(rms_norm(sum)).
     """
     if use_triton(terms.x):
         from wan.kernels.triton_vae import lay
 
-        return lay(terms, gamma, past, taps, keep)
+        return lay(terms, gamma, past, keep)
     x = _added(terms)
     h = x if gamma is None else F.silu(rms_norm(x.float(), gamma)).to(x.dtype)
     frames = torch.cat([past, h], 1)
     past.copy_(frames[:, -past.shape[1] :])
-    if taps:
-        frames = frames.unfold(1, TAPS, 1).transpose(-1, -2).flatten(-2)
-    return x, frames
+    return x, frames.unfold(1, TAPS, 1).transpose(-1, -2).flatten(-2)
 
 
 def rms_norm(x: Tensor, gamma: Tensor) -> Tensor:

@@ -40,34 +40,21 @@ def tail_of(state: StreamState, name: str, like: Tensor) -> Tensor:
     return tail
 
 
-def way_for(in_dim: int, out_dim: int, on_gpu: bool) -> str:
-    """How a 3x3x3 convolution is run: over `taps` side by side in 2D, or as a 3D `volume`."""
-    return "taps"
-
-
 class NormConv(nn.Module):
     """RMS norm, SiLU and a causal 3x3x3 convolution; without a norm only the convolution. Leaves its bias to add."""
 
     def __init__(self, conv: vae_layers.CausalConv3d, norm: vae_layers.RMSNorm | None = None):
         super().__init__()
         self.name = conv.name
-        self.way = way_for(conv.in_channels, conv.out_channels, conv.weight.is_cuda)
         weight, self.bias = conv.weight.detach(), frozen(conv.bias)
-        if self.way == "taps":
-            weight = weight.transpose(1, 2).flatten(1, 2).contiguous(memory_format=torch.channels_last)
-        else:
-            weight = weight.contiguous(memory_format=torch.channels_last_3d)
-        self.weight = frozen(weight)
+        weight = weight.transpose(1, 2).flatten(1, 2)  # [O, 3I, 3, 3]: frames side by side, as `lay_frames` lays them
+        self.weight = frozen(weight.contiguous(memory_format=torch.channels_last))
         self.gamma = None if norm is None else frozen(norm.gamma.flatten())
 
     def forward(self, terms: Sum, state: StreamState, keep: bool = False) -> tuple[Tensor, Tensor]:
         """The sum (if kept) and the convolution of its norm."""
-        past = tail_of(state, self.name, terms.x)
-        total, frames = lay_frames(terms, self.gamma, past, self.way == "taps", keep)
-        if self.way == "taps":
-            return total, images(self.weight, frames, padding=1)
-        out = F.conv3d(frames.permute(0, 4, 1, 2, 3), self.weight, padding=(0, 1, 1))
-        return total, out.permute(0, 2, 3, 4, 1).contiguous()
+        total, frames = lay_frames(terms, self.gamma, tail_of(state, self.name, terms.x), keep)
+        return total, images(self.weight, frames, padding=1)
 
 
 def images(weight: Tensor, x: Tensor, padding: int) -> Tensor:
@@ -158,7 +145,7 @@ class TimeDoubling(nn.Module):
         return torch.cat([first, self._pairs(Sum(others), state)], 1) if others.shape[1] else first
 
     def _pairs(self, terms: Sum, state: StreamState) -> Tensor:
-        _, frames = lay_frames(terms, None, tail_of(state, self.name, terms.x), taps=True)
+        _, frames = lay_frames(terms, None, tail_of(state, self.name, terms.x))
         both = F.linear(frames, self.weight, self.bias).unflatten(-1, (2, -1))  # [B, T, H, W, 2, C]
         return both.permute(0, 1, 4, 2, 3, 5).flatten(1, 2)
 
