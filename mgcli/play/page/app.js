@@ -143,7 +143,7 @@ function showHint() {
     button.title = state.taken ? "Another page plays this world" : "";
   } else if (state?.note) said.textContent = state.note;
   else if (state?.mouse && !document.body.classList.contains("held"))
-    said.textContent = "Click the picture to look around with the mouse";
+    said.textContent = `Click the picture to ${state.keys.some((key) => key.letter === "I") ? "look around" : "steer"} with the mouse`;
   said.hidden = !said.hasChildNodes();
 }
 
