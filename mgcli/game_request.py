@@ -119,7 +119,9 @@ Request = TypeVar("Request", bound=GameRequest)
 
 def game_request(cls: type[Request], flags: dict[str, Any]) -> Request:
     """The request of a command; `flags` are its arguments, None (or an empty list, or False) where one was not given."""
-    flags = {key: value for key, value in flags.items() if value is not None and value is not False and value != []}
+    switches = {field.name for field in dataclasses.fields(cls) if field.default is False}
+    flags = {key: value for key, value in flags.items() if value is not None and value != []}
+    flags = {key: value for key, value in flags.items() if value or key not in switches}  # a switch left alone
     session = session_request(cls, flags["script"]) if "script" in flags else {}
     preset = session | (official_preset(flags["config_path"]) if "config_path" in flags else {})
     checkpoint = flags.get("checkpoint_path") or preset.get("checkpoint_path")

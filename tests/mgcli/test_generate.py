@@ -294,3 +294,8 @@ def test_a_file_that_can_grow_no_more_is_one_line_and_keeps_whole_blocks(tmp_pat
     lines = [line for line in error.splitlines() if line.startswith("error:")]
     assert len(lines) == 1 and "a.mp4" in lines[0] or "a_icon.mp4" in lines[0]
     assert (count_frames(tmp_path / "a.mp4") - 9) % 12 == 0
+
+
+def test_graphs_may_be_switched_off():
+    assert game_request(GenerateRequest, {"graphs": False, "save_latents": False}).speed().graphs is False
+    assert game_request(GenerateRequest, {"save_latents": False}).speed().graphs is None
