@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+from torch import Tensor
 
 from mgcli.batch import WorldPlan
 from mgcli.console import console
@@ -12,6 +17,7 @@ from mgcli.game_request import GenerateRequest
 from mgcli.recording import Recording, beside
 from mgcli.worlds import explained_memory, facts_of, open_models, peak_memory_gib
 from wan.accel.profiling import BlockProfiler
+from wan.game.actions import Action
 from wan.game.conditions import open_image
 from wan.game.rollout import Block, World, rollout, scripted
 from wan.game.timeline import blocks_in
@@ -42,23 +48,44 @@ def _play(
     blocks: int,
     keep_latents: bool,
 ) -> None:
-    with console.progress("block", blocks) as bar:
+    # files are written one block behind, so that neither the GPU nor the encoders wait for the other
+    with console.progress("block", blocks) as bar, ThreadPoolExecutor(1, "writer") as writer:
+        written: Future[None] | None = None
         for block in rollout(world, scripted([plan.script for plan in plans]), blocks):
-            record(block, world, recordings, keep_latents)
+            made = on_host(block, world, keep_latents)
+            if written:
+                written.result()
+            written = writer.submit(write, made, recordings)
             if profiler:
                 profiler.next_block()
             frames, rate = recordings[0].frames, recordings[0].frames_per_second
             bar.advance(status=f"{frames} frames, {rate:.1f} frames/s, {peak_memory_gib(world.model.device):.1f} GiB")
+        if written:
+            written.result()
 
 
-def record(block: Block, world: World, recordings: Sequence[Recording], keep_latents: bool = False) -> None:
+@dataclass(frozen=True)
+class Made:
+    """A block of each world, on the host."""
+
+    video: np.ndarray
+    latents: Tensor | None
+    actions: Sequence[Sequence[Action]]
+
+
+def on_host(block: Block, world: World, keep_latents: bool = False) -> Made:
+    latents = block.latents.cpu() if keep_latents else None
+    made = Made(block.video.cpu().numpy(), latents, block.actions)
+    world.commit()  # now, because a GPU does the clean pass while the frames are encoded
+    return made
+
+
+def write(made: Made, recordings: Sequence[Recording]) -> None:
     """A block of each world to its files."""
-    video = block.video.cpu().numpy()
-    world.commit()  # now, because a GPU does the clean pass while the frames are encoded here
     for i, recording in enumerate(recordings):
-        recording.write(video[i], block.actions[i])
-        if keep_latents:
-            recording.keep(block.latents[i : i + 1])
+        recording.write(made.video[i], made.actions[i])
+        if made.latents is not None:
+            recording.keep(made.latents[i : i + 1])
 
 
 def _facts(recordings: Sequence[Recording], world: World) -> dict[str, Any]:

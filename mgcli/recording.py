@@ -11,6 +11,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -72,8 +73,10 @@ class Recording:
     def write(self, video: np.ndarray, actions: Sequence[Action]) -> None:
         """A block: uint8 [F, H, W, 3] and the action of each frame. On disk when it returns."""
         self._overlay = self._overlay or Overlay(self.mode, *video.shape[1:3])
-        self._video.write(video)
-        self._icon.write(self._overlay.draw(video, actions))
+        with ThreadPoolExecutor(1, "video") as aside:  # the two encoders are processes of their own
+            plain = aside.submit(self._video.write, video)
+            self._icon.write(self._overlay.draw(video, actions))
+            plain.result()
         self.actions += actions
         now = time.perf_counter()
         self._block_seconds.append(round(now - self._clock, 4))

@@ -11,7 +11,7 @@ from typing import Any
 
 from mgcli.console import console
 from mgcli.game_request import StreamRequest
-from mgcli.generation import record
+from mgcli.generation import on_host, write
 from mgcli.players import Player, Progress, Take
 from mgcli.recording import Recording, beside
 from mgcli.worlds import facts_of
@@ -46,7 +46,7 @@ class Session:
         with Recording(path, self.models.mode, request.fps, current=beside(path, "_current")) as recording:
             self.recordings.append(recording)
             for block in rollout(world, self._actions, blocks):
-                record(block, world, [recording], request.save_latents)
+                write(on_host(block, world, request.save_latents), [recording])
                 recording.write_record(request, **origin, **facts_of(self.models))
                 self.player.shown(Progress(block.span, recording))
         if request.save_state:
