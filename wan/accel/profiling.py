@@ -93,6 +93,8 @@ def seconds_by_part(recorded: profile) -> dict[str, float]:
 def named_parts(model: nn.Module) -> Iterator[None]:
     graphs = model.__dict__.pop("run_layers", None)
     with ExitStack() as stack:
+        if graphs is not None:
+            stack.callback(model.__dict__.__setitem__, "run_layers", graphs)
         stack.enter_context(_named_method(RollingLayer, "write", CACHE))
         stack.enter_context(_named_method(RollingCache, "_keep_current", CACHE))
         if isinstance(model, OptimizedCausalWanModel):
@@ -103,8 +105,6 @@ def named_parts(model: nn.Module) -> Iterator[None]:
                 for handle in _name_calls(module, PARTS.get(name.rpartition(".")[2])):
                     stack.callback(handle.remove)
         yield
-    if graphs is not None:
-        model.__dict__["run_layers"] = graphs
 
 
 def _name_calls(module: nn.Module, part: str | None) -> list[Any]:
