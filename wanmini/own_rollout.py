@@ -8,7 +8,6 @@ the truth and the blemishes of the model: a past to train on that does not contr
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -45,14 +44,11 @@ class OwnRollout:
 
 
 @torch.no_grad()
-def own_latents(
-    model: CausalWanModel, truth: Tensor, given: Given, schedule: Schedule, first_step: Callable[[], int] = lambda: 0
-) -> Tensor:
-    """The model's version of `truth` [B, 16, F, h, w]; `first_step` says for each block how much noise it begins with."""
+def own_latents(model: CausalWanModel, truth: Tensor, given: Given, schedule: Schedule, first: int = 0) -> Tensor:
+    """The model's version of `truth` [B, 16, F, h, w], each block begun at the noise level of step `first`."""
     rollout = OwnRollout(model, given)
     out = []
     for block, latents in enumerate(truth.to(model.dtype).split(model.num_frame_per_block, 2)):
-        first = first_step()
         x = renoise(latents, torch.randn_like(latents), schedule.sigmas[first])
         out.append(rollout.denoise(block, x, schedule, first))
     return torch.cat(out, 2)

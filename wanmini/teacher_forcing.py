@@ -14,13 +14,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from wan.modules.cache import window_frames
 from wan.modules.causal_model import BlockInputs, CausalWanModel
 
 KeysValues = tuple[Tensor, Tensor]
-Transform = Callable[..., Tensor]
+BothPasses = Callable[..., tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -34,31 +34,30 @@ class Given:
 
 
 class TwoPasses:
-    """Stands where a rollout has its caches (of which the reference model only writes): keeps what the first pass writes, and puts it before what the second does."""
+    """Stands where a layer has its caches (of which the reference model only writes): keeps what the first pass writes, and puts it before what the second does."""
 
     def __init__(self) -> None:
-        self.kept: dict[tuple[str, int], KeysValues] = {}
-        self.cross: dict[int, KeysValues] = {}
+        self.kept: dict[str, KeysValues] = {}
 
     def layer(self, kind: str, index: int) -> _Layer:
-        return _Layer(self.kept, (kind, index))
+        return _Layer(self.kept, kind)
 
     def cross_kv(self, index: int, compute: Callable[[], KeysValues]) -> KeysValues:
-        if index not in self.cross:
-            self.cross[index] = compute()
-        return self.cross[index]
+        if "cross" not in self.kept:
+            self.kept["cross"] = compute()
+        return self.kept["cross"]
 
 
 @dataclass(frozen=True)
 class _Layer:
-    kept: dict[tuple[str, int], KeysValues]
-    key: tuple[str, int]
+    kept: dict[str, KeysValues]
+    kind: str
 
     def write(self, k: Tensor, v: Tensor) -> KeysValues:
-        if self.key not in self.kept:
-            self.kept[self.key] = k, v
+        if self.kind not in self.kept:
+            self.kept[self.kind] = k, v
             return k, v
-        past_k, past_v = self.kept[self.key]
+        past_k, past_v = self.kept[self.kind]
         return torch.cat([past_k, k], 1), torch.cat([past_v, v], 1)
 
 
@@ -72,11 +71,11 @@ def second_mask(frames: int, block: int, window: int, device: torch.device) -> T
 
 
 def teacher_forced(
-    model: CausalWanModel, past: Tensor, noisy: Tensor, t: Tensor, given: Given, transform: Transform | None = None
+    model: CausalWanModel, past: Tensor, noisy: Tensor, t: Tensor, given: Given, both: BothPasses | None = None
 ) -> Tensor:
     """Flow [B, 16, F, h, w] of `noisy` at t [B, F], each block behind the clean latents `past` of the blocks before.
 
-    `transform` may be a compiled `two_passes`, which is nearly all of the work and none of the host's.
+    `both` may be a compiled `both_passes`, which is nearly all of the work and none of the host's.
     """
     frames, device = noisy.shape[2], noisy.device
     clean, clean_inputs, _ = _embed(model, past, torch.zeros_like(t), given)
@@ -84,16 +83,18 @@ def teacher_forced(
     mask = second_mask(frames, model.num_frame_per_block, window_frames(model.config.local_attn_size), device)
     token_mask = mask.repeat_interleave(grid[1] * grid[2], 0).repeat_interleave(grid[1] * grid[2], 1)
     inputs = replace(inputs, frame_mask=mask, token_mask=token_mask)
-    return model.unembed((transform or two_passes)(model, clean, clean_inputs, tokens, inputs), inputs, grid)
+    for block in model.blocks:
+        clean, tokens = (both or both_passes)(block, clean, clean_inputs, tokens, inputs)
+    return model.unembed(tokens, inputs, grid)
 
 
-def two_passes(
-    model: CausalWanModel, clean: Tensor, clean_inputs: BlockInputs, noisy: Tensor, inputs: BlockInputs
-) -> Tensor:
-    """Tokens of the clean clip through the model for what they leave behind, then those of the noisy clip."""
-    passes = TwoPasses()
-    model.transform(clean, replace(clean_inputs, cache=passes))
-    return model.transform(noisy, replace(inputs, cache=passes))
+def both_passes(
+    block: nn.Module, clean: Tensor, clean_inputs: BlockInputs, noisy: Tensor, inputs: BlockInputs
+) -> tuple[Tensor, Tensor]:
+    """One layer: tokens of the clean clip, also for what they leave behind, then those of the noisy clip."""
+    kept = TwoPasses()
+    clean = block(clean, replace(clean_inputs, cache=kept))
+    return clean, block(noisy, replace(inputs, cache=kept))
 
 
 def _embed(

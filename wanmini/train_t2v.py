@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 
 from wan.checkpoint import load_vae
 from wan.modules.attention import use_backend
-from wan.modules.model import Conditions, WanModel
+from wan.modules.model import WanModel
 from wan.modules.t5 import T5Encoder
 from wan.modules.vae import WanVAE
 from wan.schedule import shifted, unipc
@@ -29,13 +28,12 @@ from wanmini.judge_scenes import read, score
 from wanmini.loss_curve import draw_curve
 from wanmini.scenes import Scenes, attributes, captions
 from wanmini.scenes import tokenizer as scene_tokenizer
-from wanmini.training import Learner, Run, options, restore, store
+from wanmini.training import Learner, Replayed, Run, options, restore, store
 
 TASK = TASKS["t2v-A14B"]
 DROPPED = 0.1
 FOLDERS = {"text": "text_encoder", "high": "high_noise_model", "low": "low_noise_model"}
 CONFIGS = {"text": sizes.T5, "high": sizes.EXPERT, "low": sizes.EXPERT}
-Transform = Callable[[Tensor, Conditions], Tensor]
 
 
 class MiniT2V(nn.Module):
@@ -50,18 +48,16 @@ class MiniT2V(nn.Module):
                 nn.init.normal_(parameter, std=0.5 if "token" in name else parameter.shape[-1] ** -0.5 * 0.5)
         for expert in (self.high, self.low):
             nn.init.zeros_(expert.head.head.weight)
-        self.transforms: dict[str, Transform] = {"high": self.high.transform, "low": self.low.transform}
 
-    def context(self, expert: WanModel, ids: Tensor) -> Tensor:
-        """Token ids [B, text_len] as this expert embeds them; zeros behind the text, as upstream pads."""
+    def read(self, ids: Tensor) -> Tensor:
+        """What the encoder makes of token ids [B, text_len]; zeros behind the text, as upstream pads."""
         mask = (ids != 0).long()
-        hidden = self.text(ids, mask) * mask[..., None]
-        return expert.text_embedding(hidden.to(expert.dtype))
+        return self.text(ids, mask) * mask[..., None]
 
-    def velocity(self, name: str, x: Tensor, t: Tensor, ids: Tensor) -> Tensor:
+    def velocity(self, name: str, x: Tensor, t: Tensor, text: Tensor) -> Tensor:
         expert: WanModel = getattr(self, name)
-        tokens, conditions, grid = expert.embed(x, t, self.context(expert, ids))
-        return expert.unembed(self.transforms[name](tokens, conditions), conditions, grid)
+        tokens, conditions, grid = expert.embed(x, t, expert.text_embedding(text.to(expert.dtype)))
+        return expert.unembed(expert.transform(tokens, conditions), conditions, grid)
 
 
 class Prompts:
@@ -115,24 +111,24 @@ def draw_sigmas(name: str, n: int, device: torch.device) -> Tensor:
     return shifted(u, TASK.sample_shift)
 
 
-def loss_of(mini: MiniT2V, name: str, truth: Tensor, ids: Tensor) -> Tensor:
+def loss_of(mini: MiniT2V, name: str, truth: Tensor, text: Tensor) -> Tensor:
     sigma = draw_sigmas(name, len(truth), truth.device)
     noise, level = torch.randn_like(truth), sigma[:, None, None, None, None]
-    flow = mini.velocity(name, (1 - level) * truth + level * noise, 1000 * sigma, ids)
+    flow = mini.velocity(name, (1 - level) * truth + level * noise, 1000 * sigma, text)
     return (flow.float() - (noise - truth)).pow(2).mean()
 
 
 @torch.no_grad()
 def sample(mini: MiniT2V, prompts: Prompts, texts: list[str], shape: tuple[int, ...], steps: int = 20) -> Tensor:
     """Latents by plain Euler steps with guidance; an estimate of what the pipeline's solvers make."""
-    ids, nothing = prompts(texts), prompts([NEGATIVE_PROMPT]).expand(len(texts), -1)
+    text, nothing = mini.read(prompts(texts)), mini.read(prompts([NEGATIVE_PROMPT])).expand(len(texts), -1, -1)
     schedule = unipc(steps, TASK.sample_shift)
     x = torch.randn(len(texts), *shape, device=prompts.device)
     low, high = TASK.sample_guide_scale
     for t, sigma, following in zip(schedule.timesteps, schedule.sigmas, schedule.sigmas[1:]):
         name, scale = ("high", high) if t >= 1000 * TASK.boundary else ("low", low)
         times = torch.full((len(x),), t, device=x.device)
-        wanted, other = mini.velocity(name, x, times, ids), mini.velocity(name, x, times, nothing)
+        wanted, other = (mini.velocity(name, x, times, read) for read in (text, nothing))
         x = x + (following - sigma) * (other + scale * (wanted - other)).float()
     return x
 
@@ -178,7 +174,8 @@ def train(args: argparse.Namespace) -> dict[str, float]:
     first = load(mini, args.resume) if args.resume else 0
     mini.to(device, dtype)
     if args.compile:
-        mini.transforms = {name: torch.compile(f, dynamic=False) for name, f in mini.transforms.items()}
+        for block in (*mini.high.blocks, *mini.low.blocks):  # one program for all: they differ in weights alone
+            block.compile(dynamic=False)
     use_backend("sdpa", device)  # the one that torch.compile sees through
     vae = load_vae(args.vae / "vae", device=device, dtype=dtype)
     prompts, learner = Prompts(device), Learner(mini, run, args.rate, args.last)
@@ -186,14 +183,21 @@ def train(args: argparse.Namespace) -> dict[str, float]:
     pool = ScenePool(vae, source, prompts, args)
     for _ in range(args.pool_at_start // args.batch_drawn):
         pool.refresh()
+
+    def update(truth: Tensor, ids: Tensor) -> tuple[Tensor, ...]:
+        text = mini.read(ids)
+        high, low = (loss_of(mini, name, truth, text) for name in ("high", "low"))
+        norm = learner.step(high + low)
+        return high.detach(), low.detach(), norm
+
+    replayed = Replayed(update, args.graphs)
     step = first
     for step in run.steps(first, args.steps):
         if step % args.refresh_every == 0:
             pool.refresh()
         truth, ids = pool.sample(args.batch)
-        ids = prompts.dropped(ids)
-        high, low = (loss_of(mini, name, truth, ids) for name in ("high", "low"))
-        norm = learner.step(high + low)
+        learner.tick()
+        high, low, norm = replayed(truth, prompts.dropped(ids))
         if step % args.note_every == 0:
             run.note(step, high=high, low=low, gradient=norm)
         if run.time_to_save():
@@ -212,7 +216,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--last", type=float, default=0.1, help="share of the rate at the end of the run")
     parser.add_argument("--refresh_every", type=int, default=6, help="updates between batches of new scenes")
-    parser.add_argument("--prompts", type=int, default=128, help="held-out prompts at the end")
+    parser.add_argument("--prompts", type=int, default=96, help="held-out prompts at the end")
     args = parser.parse_args()
     args.height, args.width, args.frames, args.note_every = sizes.HEIGHT, sizes.WIDTH, attributes.FRAMES, 50
     args.pool, args.pool_at_start, args.batch_drawn, args.batch_held_out = 16384, 1024, 16, 16

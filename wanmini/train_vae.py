@@ -116,6 +116,7 @@ def train(args: argparse.Namespace) -> dict[str, float]:
     step = first
     for step in run.steps(first, args.steps):
         loss, square, kl = step_losses(vae, data.batch(step), torch.randn(shape, device=device))
+        learner.tick()
         norm = learner.step(loss)
         if step % args.note_every == 0:
             run.note(step, loss=loss, psnr=-10 * torch.log10(square.detach() / 4), kl=kl, gradient=norm)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import logging
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -27,14 +28,17 @@ from wanmini import sizes
 from wanmini.clips import HELD_OUT, WorldSource
 from wanmini.loss_curve import draw_curve
 from wanmini.own_rollout import own_latents
-from wanmini.teacher_forcing import Given, Transform, teacher_forced, two_passes
-from wanmini.training import Learner, Run, options, psnr, restore, store
+from wanmini.teacher_forcing import BothPasses, Given, both_passes, teacher_forced
+from wanmini.training import Learner, Replayed, Run, options, psnr, restore, store
 from wanmini.world.render import shade
 from wanmini.world_pool import WorldPool, encode, picture, video_frames
 
 SHIFT = 3.0  # of the noise levels drawn from all
 PAST_NOISE = 0.1  # the most that is added to a true past
-OWN_REUSE = 4  # updates on each batch of own pasts; making one costs about as much as two updates
+OWN_BATCHES = 4  # batches of own pasts made together: it is many small steps, which cost the same for more clips
+
+
+Batch = dict[str, Tensor]
 
 
 class MiniWorld(nn.Module):
@@ -48,7 +52,7 @@ class MiniWorld(nn.Module):
             nn.init.normal_(parameter, std=0.02)
         nn.init.zeros_(self.causal.head.head.weight)
 
-    def given(self, batch: dict[str, Tensor]) -> Given:
+    def given(self, batch: Batch) -> Given:
         visual = self.clip.encode(picture(batch["image"]))
         return Given(visual, batch["concat"], batch["mouse"], batch["keyboard"])
 
@@ -68,15 +72,13 @@ def roughened(latents: Tensor) -> Tensor:
     return (1 - level) * latents + level * torch.randn_like(latents)
 
 
-def losses(
-    world: MiniWorld, past: Tensor, batch: dict[str, Tensor], sigma: Tensor, transform: Transform
-) -> tuple[Tensor, Tensor]:
+def losses(world: MiniWorld, past: Tensor, batch: Batch, sigma: Tensor, both: BothPasses) -> tuple[Tensor, Tensor]:
     """Mean squared error of the flow, and of the clean latents it points at."""
     truth, dtype = batch["latents"].float(), world.causal.dtype
     noise, level = torch.randn_like(truth), sigma[:, None, :, None, None]
     noisy = (1 - level) * truth + level * noise
     given = world.given(batch)
-    flow = teacher_forced(world.causal, past.to(dtype), noisy.to(dtype), 1000 * sigma, given, transform).float()
+    flow = teacher_forced(world.causal, past.to(dtype), noisy.to(dtype), 1000 * sigma, given, both).float()
     error = flow - (noise - truth)
     return error.pow(2).mean(), (level * error).pow(2).mean()
 
@@ -86,19 +88,28 @@ class Pasts:
 
     def __init__(self, world: MiniWorld, pool: WorldPool, args: argparse.Namespace, schedule: Schedule):
         self.world, self.pool, self.args, self.schedule = world, pool, args, schedule
-        self.kept: tuple[dict[str, Tensor], Tensor] | None = None
+        self.made: list[tuple[Batch, Tensor]] = []
+        self.rollouts = [Replayed(self._own_from(first), args.graphs) for first in range(len(schedule.sigmas))]
 
-    def next(self, step: int) -> tuple[dict[str, Tensor], Tensor]:
+    def next(self) -> tuple[Batch, Tensor]:
         if random.random() >= self.args.own:
             batch = self.pool.sample(self.args.batch)
             return batch, roughened(batch["latents"])
-        if self.kept is None or step % OWN_REUSE == 0:
-            batch = self.pool.sample(self.args.batch)
-            latents = own_latents(
-                self.world.causal, batch["latents"], self.world.given(batch), self.schedule, self._first_step
-            )
-            self.kept = batch, latents
-        return self.kept
+        if not self.made:
+            batch = self.pool.sample(OWN_BATCHES * self.args.batch)
+            (latents,) = self.rollouts[self._first_step()](*batch.values())
+            parts = zip(*(values.split(self.args.batch) for values in (*batch.values(), latents.clone())))
+            self.made = [(dict(zip(batch, part)), part[-1]) for part in parts]
+        return self.made.pop()
+
+    def _own_from(self, first: int) -> Callable[..., tuple[Tensor, ...]]:
+        def rollout(*values: Tensor) -> tuple[Tensor, ...]:
+            batch = self.pool.named(*values)
+            with torch.no_grad():
+                given = self.world.given(batch)
+                return (own_latents(self.world.causal, batch["latents"], given, self.schedule, first),)
+
+        return rollout
 
     def _first_step(self) -> int:
         """Mostly from the truth under the noise of a later step; now and then from nothing but noise."""
@@ -161,20 +172,28 @@ def train(args: argparse.Namespace) -> dict[str, float]:
     for _ in range(args.pool_at_start // args.batch_drawn):
         pool.refresh()
     pasts = Pasts(world, pool, args, schedule)
-    transform = torch.compile(two_passes, dynamic=False) if args.compile else two_passes
+    if args.compile:  # the layers differ in weights and in their number, which is no reason to compile again
+        torch._dynamo.config.allow_unspec_int_on_nn_module = True
+    both = torch.compile(both_passes) if args.compile else both_passes
+
+    def update(past: Tensor, sigma: Tensor, *values: Tensor) -> tuple[Tensor, ...]:
+        loss, clean = losses(world, past, pool.named(*values), sigma, both)
+        return loss.detach(), clean.detach(), learner.step(loss)
+
+    replayed = Replayed(update, args.graphs)
     step = first
     for step in run.steps(first, args.steps):
         if step % args.refresh_every == 0:
             pool.refresh()
-        batch, past = pasts.next(step)
+        batch, past = pasts.next()
         sigma = draw_sigmas(len(past), args.blocks, schedule, device)
-        loss, clean = losses(world, past, batch, sigma, transform)
-        norm = learner.step(loss)
+        learner.tick()
+        loss, clean, norm = replayed(past, sigma, *batch.values())
         if step % args.note_every == 0:
             run.note(step, loss=loss, clean=clean, gradient=norm)
         if run.time_to_save():
-            save(run, learner, step + 1, loss=loss.detach())
-    save(run, learner, step + 1, loss=loss.detach())
+            save(run, learner, step + 1, loss=loss)
+    save(run, learner, step + 1, loss=loss)
     found = evaluate(averaged(learner, device, dtype), vae, args, schedule)
     run.note(step, **found)
     draw_curve([run.journal], run.out / "train_world.png", ("loss", "clean", "gradient"))
@@ -190,7 +209,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--last", type=float, default=0.1, help="share of the rate at the end of the run")
     parser.add_argument("--denoising_steps", type=int, nargs="+", default=sizes.DENOISING_STEPS)
-    parser.add_argument("--refresh_every", type=int, default=8, help="updates between batches of new walks")
+    parser.add_argument("--refresh_every", type=int, default=20, help="updates between batches of new walks")
     args = parser.parse_args()
     args.height, args.width, args.note_every = sizes.HEIGHT, sizes.WIDTH, 50
     args.pool, args.pool_at_start, args.batch_drawn, args.batch_held_out = 4096, 768, 16, 16

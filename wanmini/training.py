@@ -15,7 +15,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,6 +76,7 @@ class Learner:
     """AdamW on float32 copies of a model's parameters, which may themselves be bfloat16, and their running average.
 
     The learning rate rises for WARM_UP steps and then falls along a cosine over the run's time, to `last` of itself.
+    `tick` sets what changes from update to update; `step` is the rest, and may be part of a CUDA graph.
     """
 
     def __init__(self, model: nn.Module, run: Run, rate: float, last: float = 0.1, decay: float = 0.999):
@@ -83,10 +84,18 @@ class Learner:
         self.names, self.used = zip(*((n, p) for n, p in model.named_parameters() if p.requires_grad))
         self.master = [p.detach().float().clone().requires_grad_() for p in self.used]
         self.average = [m.detach().clone() for m in self.master]
+        cuda, device = self.master[0].is_cuda, self.master[0].device
+        self.current_rate, self.news = torch.tensor(0.0, device=device), torch.tensor(1.0, device=device)
         self.optimizer = torch.optim.AdamW(
-            self.master, lr=rate, betas=(0.9, 0.98), weight_decay=0.01, fused=self.master[0].is_cuda
+            self.master, lr=self.current_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=cuda, capturable=cuda
         )
         self.count = 0
+
+    def tick(self) -> None:
+        """Before each update: the learning rate, and how much of the average the new weights are."""
+        self.count += 1
+        self.current_rate.fill_(self.rate * self._schedule())
+        self.news.fill_(1 - min(self.decay, (1 + self.count) / (10 + self.count)))
 
     def step(self, loss: Tensor) -> Tensor:
         """One update; returns the norm of the gradient."""
@@ -95,24 +104,60 @@ class Learner:
             master.grad = None if used.grad is None else used.grad.float()
             used.grad = None
         norm = nn.utils.clip_grad_norm_(self.master, 1.0)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate * self._schedule()
         self.optimizer.step()
-        self.count += 1
         with torch.no_grad():
             torch._foreach_copy_(list(self.used), self.master)
-            decay = min(self.decay, (1 + self.count) / (10 + self.count))
-            torch._foreach_lerp_(self.average, self.master, 1 - decay)
+            change = torch._foreach_sub(self.master, self.average)
+            torch._foreach_mul_(change, self.news)
+            torch._foreach_add_(self.average, change)
         return norm
 
     def _schedule(self) -> float:
         fall = self.last + (1 - self.last) * 0.5 * (1 + math.cos(math.pi * self.run.fraction))
-        return fall * min(1.0, (self.count + 1) / WARM_UP)
+        return fall * min(1.0, self.count / WARM_UP)
 
     def averaged(self, prefix: str = "") -> dict[str, Tensor]:
         """The averaged weights of the parameters whose names begin with `prefix`, without it."""
         named = zip(self.names, self.average, strict=True)
         return {name.removeprefix(prefix): value for name, value in named if name.startswith(prefix)}
+
+
+class Replayed:
+    """A function of tensors as one CUDA graph, made at the first call; elsewhere, and with `graphs` off, just the function.
+
+    The host takes three times as long to launch a small model's kernels as the GPU takes to run them. The function is
+    called WARM_UP_CALLS times before it is recorded, for good: what it changes, it changes that often. Its results are
+    overwritten by the next call.
+    """
+
+    WARM_UP_CALLS = 3
+
+    def __init__(self, function: Callable[..., tuple[Tensor, ...]], graphs: bool):
+        self.function, self.graphs = function, graphs
+        self.graph: torch.cuda.CUDAGraph | None = None
+
+    def __call__(self, *values: Tensor) -> tuple[Tensor, ...]:
+        if not self.graphs:
+            return self.function(*values)
+        if self.graph is None:
+            self._record(values)
+        for mine, given in zip(self.values, values, strict=True):
+            mine.copy_(given)
+        self.graph.replay()
+        return self.results
+
+    def _record(self, values: tuple[Tensor, ...]) -> None:
+        self.values = tuple(v.clone() for v in values)
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(self.WARM_UP_CALLS):
+                self.function(*self.values)
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self.results = self.function(*self.values)
+        self.graph = graph
 
 
 def store(folder: Path, state: dict[str, Tensor], config: DataclassInstance, notes: dict[str, str]) -> None:
@@ -149,5 +194,6 @@ def options(about: str) -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=1, help="of the data; another one for every run")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=torch.cuda.is_available())
+    parser.add_argument("--graphs", action=argparse.BooleanOptionalAction, default=torch.cuda.is_available())
     parser.add_argument("--smoke", action="store_true", help="a few steps at a tiny size, to see that it runs")
     return parser

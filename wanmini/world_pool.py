@@ -57,6 +57,10 @@ class WorldPool:
         self.next = (self.next + self.batch) % self.size
         self.count = min(self.count + self.batch, self.size)
 
+    def named(self, *values: Tensor) -> dict[str, Tensor]:
+        """The values of a batch with their names again."""
+        return dict(zip(self.kept, values, strict=True))
+
     def sample(self, n: int) -> dict[str, Tensor]:
         which = torch.randint(self.count, (n,), device=self.source.device)
         return {name: values[which] for name, values in self.kept.items()}

@@ -61,7 +61,7 @@ def test_the_past_is_trained_too(model: CausalWanModel) -> None:
 def test_own_latents_begin_where_they_are_told(model: CausalWanModel) -> None:
     truth = torch.randn(2, 16, 3 * BLOCKS, *SIZE)
     schedule = few_step((1000, 500, 1), 5.0, warp=False)
-    near = own_latents(model, truth, _given(), schedule, first_step=lambda: 2)
+    near = own_latents(model, truth, _given(), schedule, first=2)
     far = own_latents(model, truth, _given(), schedule)
     assert (near - truth).abs().mean() < 0.02  # one thousandth of noise
     assert (far - truth).abs().mean() > 0.5

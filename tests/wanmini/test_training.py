@@ -33,6 +33,7 @@ def test_a_learner_trains_low_precision_weights_and_averages_them(tmp_path: Path
     for _ in range(250):
         loss = (layer(x).float() - target).pow(2).mean()
         losses.append(loss.item())
+        learner.tick()
         learner.step(loss)
     assert losses[-1] < 0.01 * losses[0]
     averaged = learner.averaged()

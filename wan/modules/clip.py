@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wan.config import CLIPConfig
+from wan.modules.constants import constant
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
@@ -73,7 +74,7 @@ class CLIPVision(nn.Module):
         size = (self.config.image_size, self.config.image_size)
         # resized in float32: bicubic is neither precise nor everywhere implemented in half precision
         image = F.interpolate(image.float(), size=size, mode="bicubic", align_corners=False)
-        mean, std = (image.new_tensor(v, dtype=torch.float32).view(3, 1, 1) for v in (MEAN, STD))
+        mean, std = (constant(v, image).view(3, 1, 1) for v in (MEAN, STD))
         return self(((image * 0.5 + 0.5 - mean) / std).to(self.pos_embedding.dtype))
 
     def forward(self, image: Tensor) -> Tensor:

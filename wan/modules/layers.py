@@ -111,10 +111,10 @@ class ImageProjection(nn.Module):
 
 def sinusoid(t: Tensor, dim: int) -> Tensor:
     """(..., dim) of cos then sin, in float32; frequencies fall from 1 to 1/10000."""
-    frequencies = 10000.0 ** (-torch.arange(dim // 2, dtype=torch.float64) / (dim // 2))
     # float64 where the device has it: t reaches 1000 and the model reads its fractions
     wide = torch.float32 if t.device.type == "mps" else torch.float64
-    angles = t.to(wide)[..., None] * frequencies.to(t.device, wide)
+    frequencies = 10000.0 ** (-torch.arange(dim // 2, dtype=wide, device=t.device) / (dim // 2))
+    angles = t.to(wide)[..., None] * frequencies
     return torch.cat([angles.cos(), angles.sin()], dim=-1).float()
 
 

@@ -21,7 +21,7 @@ def axis_dims(head_dim: int) -> tuple[int, int, int]:
 
 
 def _angles(positions: Tensor, dim: int, theta: float) -> Tensor:
-    frequencies = theta ** (-torch.arange(0, dim, 2, dtype=torch.float64) / dim)
+    frequencies = theta ** (-torch.arange(0, dim, 2, dtype=torch.float64, device=positions.device) / dim)
     return positions.to(torch.float64)[:, None] * frequencies  # (P, dim/2)
 
 
@@ -33,10 +33,18 @@ def rope_table(
     theta: float = 10000.0,
     device: torch.device | str = "cpu",
 ) -> Rope:
-    """cos and sin for tokens in (frame, row, column) order; computed on the host, where float64 always exists."""
-    t = _angles(torch.as_tensor(frames, dtype=torch.float64, device="cpu"), dims[0], theta)
-    h = _angles(torch.arange(height), dims[1], theta)
-    w = _angles(torch.arange(width), dims[2], theta)
+    """cos and sin for tokens in (frame, row, column) order; float64 is used where it exists, which MPS is not.
+
+    A range of frames is counted off on the device: nothing is copied from the host, and nothing waits.
+    """
+    where = torch.device("cpu") if torch.device(device).type == "mps" else torch.device(device)
+    if isinstance(frames, range):
+        positions = torch.arange(frames.start, frames.stop, frames.step, device=where)
+    else:
+        positions = torch.as_tensor(frames, dtype=torch.float64, device=where)
+    t = _angles(positions, dims[0], theta)
+    h = _angles(torch.arange(height, device=where), dims[1], theta)
+    w = _angles(torch.arange(width, device=where), dims[2], theta)
     grid = (len(t), height, width)
     angles = torch.cat(
         [

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from wan.config import WAN21_VAE, VAEConfig
+from wan.modules.constants import constant
 from wan.modules.streaming import Remembering, StreamedDecoder, StreamState, name_layers, run
 from wan.modules.vae_layers import (
     AttentionBlock,
@@ -201,8 +202,7 @@ class WanVAE(StreamedDecoder):
         return latents * std + mean
 
     def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Made when used: as buffers they would stay on the meta device when a checkpoint is assigned."""
-        mean, std = (like.new_tensor(v).view(1, -1, 1, 1, 1) for v in (self.config.mean, self.config.std))
+        mean, std = (constant(v, like).view(1, -1, 1, 1, 1) for v in (self.config.mean, self.config.std))
         return mean, std
 
 
