@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from wan.modules.attention import attend
 from wan.modules.cache import window_frames
 from wan.modules.causal_model import BlockInputs, CausalWanModel
 
@@ -61,13 +62,25 @@ class _Layer:
         return torch.cat([past_k, k], 1), torch.cat([past_v, v], 1)
 
 
-def second_mask(frames: int, block: int, window: int, device: torch.device) -> Tensor:
-    """(F, 2F): a noisy frame sees the clean ones of its window that come before its block, and its own noisy block."""
-    frame = torch.arange(frames, device=device)
-    start = (frame // block * block)[:, None]
-    clean = (frame < start) & (frame >= start + block - window)
-    noisy = (frame >= start) & (frame < start + block)
-    return torch.cat([clean, noisy], 1)
+@dataclass(frozen=True)
+class ByBlocks:
+    """Attention in which a block sees the one before it and itself: every block an element of the batch, no mask.
+
+    The keys are those of one clip or, in the second pass, of the clean clip and behind them those of the noisy one. The
+    first block has none before it and sees itself twice, which is the same as once.
+    """
+
+    blocks: int
+    clips: int
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        out = attend(q.unflatten(1, (self.blocks, -1)).flatten(0, 1), self._windows(k), self._windows(v))
+        return out.unflatten(0, (len(q), self.blocks)).flatten(1, 2)
+
+    def _windows(self, x: Tensor) -> Tensor:
+        clips = x.unflatten(1, (self.clips, self.blocks, -1)).unbind(1)  # of [B, blocks, L, H, D]
+        before = torch.cat([clips[-1][:, :1], clips[0][:, :-1]], 1)
+        return torch.cat([before, clips[-1]], 2).flatten(0, 1)
 
 
 def teacher_forced(
@@ -77,14 +90,15 @@ def teacher_forced(
 
     `both` may be a compiled `both_passes`, which is nearly all of the work and none of the host's.
     """
-    frames, device = noisy.shape[2], noisy.device
+    block = model.num_frame_per_block
+    assert window_frames(model.config.local_attn_size) == 2 * block, "the minis see one block behind the present one"
     clean, clean_inputs, _ = _embed(model, past, torch.zeros_like(t), given)
     tokens, inputs, grid = _embed(model, noisy, t, given)
-    mask = second_mask(frames, model.num_frame_per_block, window_frames(model.config.local_attn_size), device)
-    token_mask = mask.repeat_interleave(grid[1] * grid[2], 0).repeat_interleave(grid[1] * grid[2], 1)
-    inputs = replace(inputs, frame_mask=mask, token_mask=token_mask)
-    for block in model.blocks:
-        clean, tokens = (both or both_passes)(block, clean, clean_inputs, tokens, inputs)
+    one, two = (ByBlocks(noisy.shape[2] // block, clips) for clips in (1, 2))
+    clean_inputs = replace(clean_inputs, frame_mask=one, token_mask=one)
+    inputs = replace(inputs, frame_mask=two, token_mask=two)
+    for layer in model.blocks:
+        clean, tokens = (both or both_passes)(layer, clean, clean_inputs, tokens, inputs)
     return model.unembed(tokens, inputs, grid)
 
 

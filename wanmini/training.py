@@ -73,7 +73,9 @@ class Run:
 
 
 class Learner:
-    """AdamW on float32 copies of a model's parameters, which may themselves be bfloat16, and their running average.
+    """Trains float32 copies of a model's parameters, which may themselves be bfloat16, and keeps their running average.
+
+    Matrices of transformer layers are Muon's, everything else is AdamW's.
 
     The learning rate rises for WARM_UP steps and then falls along a cosine over the run's time, to `last` of itself.
     `tick` sets what changes from update to update; `step` is the rest, and may be part of a CUDA graph.
@@ -86,8 +88,11 @@ class Learner:
         self.average = [m.detach().clone() for m in self.master]
         cuda, device = self.master[0].is_cuda, self.master[0].device
         self.current_rate, self.news = torch.tensor(0.0, device=device), torch.tensor(1.0, device=device)
+        turned = [m for n, m in zip(self.names, self.master, strict=True) if m.dim() == 2 and _in_a_layer(n)]
+        others = [m for m in self.master if all(m is not t for t in turned)]
+        self.muon = Muon(turned, self.current_rate)
         self.optimizer = torch.optim.AdamW(
-            self.master, lr=self.current_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=cuda, capturable=cuda
+            others, lr=self.current_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=cuda, capturable=cuda
         )
         self.count = 0
 
@@ -105,6 +110,7 @@ class Learner:
             used.grad = None
         norm = nn.utils.clip_grad_norm_(self.master, 1.0)
         self.optimizer.step()
+        self.muon.step()
         with torch.no_grad():
             torch._foreach_copy_(list(self.used), self.master)
             change = torch._foreach_sub(self.master, self.average)
@@ -120,6 +126,48 @@ class Learner:
         """The averaged weights of the parameters whose names begin with `prefix`, without it."""
         named = zip(self.names, self.average, strict=True)
         return {name.removeprefix(prefix): value for name, value in named if name.startswith(prefix)}
+
+
+def _in_a_layer(name: str) -> bool:
+    return any(part in name for part in ("blocks.", "transformer.")) and "embedding" not in name
+
+
+class Muon:
+    """Momentum, made orthogonal before it is applied: every direction of a matrix is learned at the same pace.
+
+    Matrices of one shape are worked on together. The 0.2 gives a step the size that AdamW's has, so the rate is shared.
+    """
+
+    MOMENTUM, WEIGHT_DECAY = 0.95, 0.01
+    COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the odd polynomial that takes singular values from (0, 1] to about 1
+
+    def __init__(self, matrices: list[Tensor], rate: Tensor):
+        self.rate = rate
+        shapes: dict[torch.Size, list[Tensor]] = {}
+        for matrix in matrices:
+            shapes.setdefault(matrix.shape, []).append(matrix)
+        self.groups = [(group, torch.zeros(len(group), *shape, device=rate.device)) for shape, group in shapes.items()]
+
+    @torch.no_grad()
+    def step(self) -> None:
+        for group, momentum in self.groups:
+            gradient = torch.stack([torch.zeros_like(m) if m.grad is None else m.grad for m in group])
+            momentum.lerp_(gradient, 1 - self.MOMENTUM)
+            change = self.orthogonal(gradient.lerp(momentum, self.MOMENTUM))
+            change = change * (-0.2 * max(change.shape[1:]) ** 0.5 * self.rate)
+            torch._foreach_mul_(group, 1 - self.rate * self.WEIGHT_DECAY)
+            torch._foreach_add_(group, change.unbind())
+
+    def orthogonal(self, x: Tensor) -> Tensor:
+        """[k, m, n] -> the nearest matrices, or nearly, whose singular values are all 1."""
+        tall = x.shape[1] > x.shape[2]
+        y = (x.mT if tall else x).to(torch.bfloat16 if x.is_cuda else x.dtype)
+        y = y / (y.float().flatten(1).norm(dim=1)[:, None, None] + 1e-7).to(y.dtype)
+        a, b, c = self.COEFFICIENTS
+        for _ in range(5):
+            s = y @ y.mT
+            y = a * y + (b * s + c * s @ s) @ y
+        return (y.mT if tall else y).to(x.dtype)
 
 
 class Replayed:

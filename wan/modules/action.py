@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from wan.config import ActionConfig
-from wan.modules.attention import attend
+from wan.modules.attention import Mask, attend
 from wan.modules.layers import LayerCache
 from wan.modules.rope import Rope, apply_rope
 
@@ -90,7 +90,7 @@ class ActionModule(nn.Module):
         rope: Rope,
         mouse: Tensor | None,
         keyboard: Tensor | None,
-        mask: Tensor | None = None,
+        mask: Mask | None = None,
         mouse_cache: LayerCache | None = None,
         keyboard_cache: LayerCache | None = None,
     ) -> Tensor:
@@ -101,7 +101,7 @@ class ActionModule(nn.Module):
             x = x + self.keyboard(x, frames, rope, keyboard, mask, keyboard_cache)
         return x
 
-    def mouse(self, x: Tensor, frames: int, rope: Rope, actions: Tensor, mask: Tensor | None, cache: LayerCache | None) -> Tensor:  # fmt: skip
+    def mouse(self, x: Tensor, frames: int, rope: Rope, actions: Tensor, mask: Mask | None, cache: LayerCache | None) -> Tensor:  # fmt: skip
         batch, spatial = x.shape[0], x.shape[1] // frames
         windows = action_windows(actions, frames, self.config).flatten(2)  # (B, F, 12*A)
         windows = windows[:, None].expand(-1, spatial, -1, -1).flatten(0, 1)
@@ -114,7 +114,7 @@ class ActionModule(nn.Module):
         y = attend(q, k, v, mask).flatten(2).unflatten(0, (batch, spatial)).transpose(1, 2)
         return self.proj_mouse(y.flatten(1, 2))
 
-    def keyboard(self, x: Tensor, frames: int, rope: Rope, actions: Tensor, mask: Tensor | None, cache: LayerCache | None) -> Tensor:  # fmt: skip
+    def keyboard(self, x: Tensor, frames: int, rope: Rope, actions: Tensor, mask: Mask | None, cache: LayerCache | None) -> Tensor:  # fmt: skip
         heads, spatial = self.config.heads_num, x.shape[1] // frames
         needed = actions[:, -tail_frames(frames, self.config) :].to(x.dtype)
         windows = action_windows(self.keyboard_embed(needed), frames, self.config)
@@ -124,9 +124,8 @@ class ActionModule(nn.Module):
         q = apply_rope(q, (rope[0].repeat_interleave(spatial, 0), rope[1].repeat_interleave(spatial, 0)))
         if cache is not None:
             k, v = cache.write(k, v)
-        return self.proj_keyboard(
-            attend(q, k, v, None if mask is None else mask.repeat_interleave(spatial, 0)).flatten(2)
-        )
+        mask = mask.repeat_interleave(spatial, 0) if isinstance(mask, Tensor) else mask
+        return self.proj_keyboard(attend(q, k, v, mask).flatten(2))
 
 
 def _norm(config: ActionConfig, width: int) -> nn.Module:

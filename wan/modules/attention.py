@@ -20,6 +20,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 log = logging.getLogger(__name__)
 
+Mask = Tensor | Callable[[Tensor, Tensor, Tensor], Tensor]
+
 BACKENDS = ("auto", "cudnn", "flash", "sdpa")
 
 
@@ -87,8 +89,13 @@ def use_backend(name: str, device: str | torch.device) -> str:
     raise ValueError(f"attention backend {name!r} does not work here ({reasons[name]}); use --attention auto")
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
-    """(B, Lq, H, D) x (B, Lk, H, D) -> (B, Lq, H, D); mask (Lq, Lk) is True where attention is allowed."""
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Mask | None = None) -> Tensor:
+    """(B, Lq, H, D) x (B, Lk, H, D) -> (B, Lq, H, D); mask (Lq, Lk) is True where attention is allowed.
+
+    In place of a mask, a function of q, k and v attends in a way of its own.
+    """
+    if mask is not None and not isinstance(mask, Tensor):
+        return mask(q, k, v)
     if mask is not None:
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2)

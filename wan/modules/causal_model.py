@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from wan.config import UNIVERSAL, CausalConfig, from_dict
 from wan.modules.action import ActionModule
+from wan.modules.attention import Mask
 from wan.modules.cache import RolloutCache, window_frames
 from wan.modules.layers import (
     CrossAttention,
@@ -55,8 +56,8 @@ class BlockInputs:
     action_rope: Rope | None
     mouse: Tensor | None
     keyboard: Tensor | None
-    token_mask: Tensor | None = None
-    frame_mask: Tensor | None = None
+    token_mask: Mask | None = None
+    frame_mask: Mask | None = None
     cache: BlockCaches | None = None
 
 

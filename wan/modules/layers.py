@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wan.modules.attention import attend
+from wan.modules.attention import Mask, attend
 from wan.modules.rope import Rope, apply_rope
 
 
@@ -72,7 +72,7 @@ class SelfAttention(nn.Module):
     def heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.num_heads, -1))  # (B, L, H, D)
 
-    def forward(self, x: Tensor, rope: Rope, mask: Tensor | None = None, cache: LayerCache | None = None) -> Tensor:
+    def forward(self, x: Tensor, rope: Rope, mask: Mask | None = None, cache: LayerCache | None = None) -> Tensor:
         q = apply_rope(self.heads(self.norm_q(self.q(x))), rope)
         k = apply_rope(self.heads(self.norm_k(self.k(x))), rope)
         v = self.heads(self.v(x))
