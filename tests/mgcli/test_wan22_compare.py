@@ -53,7 +53,7 @@ def test_all_completions_beside_the_baseline(compare, tmp_path):
     assert "| renoise |" in (out / "report.md").read_text()
     assert Image.open(out / "per_frame.png").size == (1080, 600)
     beside = list(read_frames(out / "side_by_side.mp4"))
-    assert len(beside) == 9 and beside[0].shape == (48 + 20, 4 * 64, 3)
+    assert len(beside) == 9 and beside[0].shape == (48 + 20, 4 * 64 + 3 * 4, 3)
     assert len(list(read_frames(out / "renoise.mp4"))) == 9
 
 
