@@ -34,7 +34,7 @@ def clips() -> dict[str, Tensor]:
 
 def test_standing_still_is_still_and_walking_is_not(clips: dict[str, Tensor]) -> None:
     change = {name: (clip[:, 0] - clip[:, -1]).square().mean().item() for name, clip in clips.items()}
-    assert change["rest"] < 0.02  # measured 0.004, walking 0.07 and more
+    assert change["rest"] < 0.02  # measured 0.003, the others 0.12 and more
     assert all(change[name] > 3 * change["rest"] for name in ("walk", "right", "left"))
 
 
