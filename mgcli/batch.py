@@ -17,12 +17,12 @@ from wan.game.actions import ActionScript, script_of, text, walk
 from wan.game.modes import MODES, Mode
 from wan.game.scripts import load_script
 from wan.game.timeline import latent_frames_for, video_frames
-from wanmini.start_image import START_IMAGE
 
 DEFAULT_LATENT_FRAMES = 150  # the official length
-# What the embedded world shows when nobody says what to do: 141 frames, 12 blocks.
+# What is shown without a checkpoint when nobody says what to do: 141 frames, 12 blocks. The mini world's walks into the
+# garden of the default image, looks both ways, goes on and turns before a wall.
 TOURS = {
-    "universal": "W*33 L*12 WL*24 W*24 J*24 WJ*12 W*12",
+    "universal": "W*21 L*12 J*24 L*12 W*12 WL*18 L*30 W*12",
     "gta_drive": "W*33 WD*24 W*24 WA*36 W*12 S*12",
     "templerun": "Q*21 W*12 Q*12 Z*12 Q*24 S*12 Q*12 D*12 A*12 Q*12",
 }
@@ -40,7 +40,7 @@ class WorldPlan:
 def plan_worlds(request: GenerateRequest) -> tuple[GenerateRequest, list[WorldPlan]]:
     """The worlds, and the request with its length filled in."""
     count = request.batch or max(1, len(request.image), len(request.actions))
-    images = spread("image", request.image or (START_IMAGE,), count)
+    images = spread("image", request.image or (request.default_image,), count)
     actions = spread("actions", request.actions or (default_actions(request),), count)
     mode = MODES[request.mode]
     written = [None if given == RANDOM else load_script(given, mode) for given in actions]

@@ -19,7 +19,6 @@ from wan.bench.ladder import Case, Rung
 from wan.bench.timing import Budget, Timing
 from wan.game.actions import action
 from wan.game.conditions import open_image
-from wanmini.start_image import START_IMAGE
 
 GOAL_MS = 15_000
 
@@ -58,7 +57,7 @@ class SecondStart:
 def first_frame(checkpoint: str) -> float:
     """When the first frame was on the host."""
     request = game_request(GenerateRequest, {"checkpoint_path": checkpoint})
-    models, image = open_models(request), open_image(START_IMAGE)
+    models, image = open_models(request), open_image(request.default_image)
     world = models.start([image], [request.seed], request.sampling(), request.height, request.width)
     forward = action(models.mode, "W")
     world.generate([[forward] * len(world.span.frames)]).video.cpu()

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from mgcli.presets import find_config, load_preset, resolve
 from wan.game.modes import MODES
 from wan.game.timeline import blocks_in
+from wanmini import sizes
+from wanmini.start_image import GARDEN, VALLEY
 
 if TYPE_CHECKING:
     from wan.accel.speed import Speed
@@ -23,7 +25,13 @@ if TYPE_CHECKING:
 ModeName = Literal["universal", "gta_drive", "templerun"]
 TRAINING_KEYS = ("ts_schedule", "mixed_precision", "causal")  # in the official files; they say nothing to a rollout
 RANDOM = "random"  # in place of an action script: the official random walk
-EMBEDDED_SIZE = {"height": 96, "width": 160}
+MINI_MODE = "universal"  # the mode of the embedded mini world
+MINI_SIZE = {"height": sizes.HEIGHT, "width": sizes.WIDTH}
+MINI_SAMPLING = {
+    "denoising_step_list": sizes.DENOISING_STEPS,
+    "timestep_shift": sizes.SHIFT,
+    "num_frame_per_block": sizes.BLOCK,
+}
 SAMPLING_KEYS = (
     "denoising_step_list",
     "warp_denoising_step",
@@ -38,7 +46,7 @@ NOT_REPLAYED = {"output", "script", "prompt", "save_state", "save_latents", "con
 @dataclass(frozen=True)
 class GameRequest:
     mode: ModeName
-    checkpoint_path: str | None = None  # none: the embedded world
+    checkpoint_path: str | None = None  # none: the embedded mini world
     pretrained_model_path: Path | None = None
     tiny_vae: Path | None = None
     config_path: str | None = None
@@ -73,6 +81,18 @@ class GameRequest:
             )
         if self.num_frame_per_block < 1:
             raise ValueError(f"num_frame_per_block {self.num_frame_per_block}: a block has at least 1 latent frame")
+        for name in ("pretrained_model_path", "tiny_vae"):
+            if getattr(self, name) and not self.checkpoint_path:
+                raise ValueError(f"--{name} belongs to a released model: name that with --checkpoint_path")
+
+    @property
+    def mini(self) -> bool:
+        """The embedded mini world plays: no weights were named, and the mode is the one it was trained for."""
+        return not self.checkpoint_path and self.mode == MINI_MODE
+
+    @property
+    def default_image(self) -> Path:
+        return GARDEN if self.mini else VALLEY
 
     def speed(self) -> Speed:
         from wan.accel.speed import Speed
@@ -127,8 +147,9 @@ def game_request(cls: type[Request], flags: dict[str, Any]) -> Request:
     checkpoint = flags.get("checkpoint_path") or preset.get("checkpoint_path")
     mode = flags.get("mode") or preset.get("mode") or (detected_mode(checkpoint) if checkpoint else "universal")
     if not checkpoint and not session:
-        preset |= EMBEDDED_SIZE  # a YAML's size is that of the released models
-    return resolve(cls, sampling_of(mode) | preset, flags | {"mode": mode})
+        preset |= MINI_SIZE  # a YAML's size is that of the released models
+    sampling = MINI_SAMPLING if not checkpoint and mode == MINI_MODE else sampling_of(mode)
+    return resolve(cls, sampling | preset, flags | {"mode": mode})
 
 
 def official_preset(name: str) -> dict[str, Any]:

@@ -39,7 +39,7 @@ Mode = Annotated[
 ]
 CheckpointPath = Annotated[
     str | None,
-    typer.Option(help="Weights: a file, a folder or a name known to mg download. Default: a tiny embedded world."),
+    typer.Option(help="Weights: a file, a folder or a name known to mg download. Default: the embedded mini world."),
 ]
 PretrainedModelPath = Annotated[
     Path | None, typer.Option(help="Folder with the VAE and CLIP of the release. Default: found beside the weights.")

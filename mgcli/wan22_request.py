@@ -12,13 +12,19 @@ from typing import Any, Literal
 
 from mgcli.models import MODELS, models_dir, problems
 from mgcli.presets import load_preset, resolve
-from wan22.config import Request, find_task, seeded
+from wan22.config import Request, find_task, parse_size, seeded
 from wan22.plan import plan
+from wanmini import sizes
+
+MINI_TASK = "t2v-A14B"  # what the embedded mini is a small one of
+MINI_SIZE = f"{sizes.WIDTH}*{sizes.HEIGHT}"
+# how the mini makes a video unless it is told otherwise
+MINI = {"size": MINI_SIZE, "any_size": True, "frame_num": sizes.SCENE_FRAMES, "sample_steps": sizes.SCENE_STEPS}
 
 
 @dataclass(frozen=True)
 class Wan22Request(Request):
-    ckpt_dir: Path | None = None  # none: the downloaded release
+    ckpt_dir: Path | None = None  # none: the downloaded release, else for text the embedded mini
     prompt_file: Path | None = None
     image: Path | None = None
     save_file: Path | None = None  # none: named after the task, size, prompt and seed, in outputs/
@@ -45,8 +51,9 @@ class Wan22Request(Request):
         return [Request(**kept | {"prompt": prompt}) for prompt in prompts]
 
 
-def wan22_request(flags: dict[str, Any], task: str | None = None) -> Wan22Request:
-    """The request of a command that was given these flags; `task` is what the command is for, if it is for one."""
+def wan22_request(flags: dict[str, Any], task: str | None = None, planned: bool = False) -> Wan22Request:
+    """The request of a command that was given these flags; `task` is what the command is for, if it is for one. What is
+    only `planned` needs no weights, so it is planned for the released model."""
     preset = load_preset(flags.pop("config_path")) if "config_path" in flags else {}
     if "accel" in flags:
         preset |= load_preset(f"configs/wan22/{flags.pop('accel')}.yaml")
@@ -57,11 +64,33 @@ def wan22_request(flags: dict[str, Any], task: str | None = None) -> Wan22Reques
         flags["dtype"] = one_meaning("--convert_model_dtype", "dtype", "bfloat16", flags)
     if "offload_model" in flags:
         flags["residency"] = residency_of(flags.pop("offload_model"), flags)
+    if not planned and mini_makes(preset | flags):
+        check_mini_size(preset | flags)
+        preset = MINI | preset
     request = resolve(Wan22Request, preset, flags)
     if task and request.task != task:
         find_task(request.task, request.enable_half_frame_generation)  # its own reason comes first
         raise ValueError(f"this command is for {task}; for {request.task} use wan22 {request.task[:3]}")
     return request
+
+
+def mini_makes(given: dict[str, Any]) -> bool:
+    """Whether the embedded mini makes the video: from text, with no checkpoint named and none downloaded."""
+    return not given.get("ckpt_dir") and given.get("task", MINI_TASK) == MINI_TASK and not downloaded(MINI_TASK)
+
+
+def downloaded(task: str) -> bool:
+    return not problems(MODELS[task], models_dir())
+
+
+def check_mini_size(given: dict[str, Any]) -> None:
+    """A size of the released model is asked of the released model."""
+    size = given.get("size", MINI_SIZE)
+    if not given.get("any_size") and parse_size(size) != (sizes.WIDTH, sizes.HEIGHT):
+        raise ValueError(
+            f"size {size} is not that of the embedded mini, {MINI_SIZE}: --any_size allows it, `mg download {MINI_TASK}` "
+            "fetches the released model, --ckpt_dir names one"
+        )
 
 
 def guide_scale(text: str) -> float | tuple[float, float]:
@@ -89,13 +118,16 @@ def one_meaning(spelling: str, name: str, meaning: str, flags: dict[str, Any]) -
 
 
 def checkpoint_folder(request: Wan22Request) -> Path:
-    """The folder named, or the released one if it was downloaded."""
+    """The folder named, or the released one if it was downloaded, or that of the embedded mini."""
     if request.ckpt_dir:
         return request.ckpt_dir
-    model, root = MODELS[request.task], models_dir()
-    if problems(model, root):
+    if downloaded(request.task):
+        return models_dir() / MODELS[request.task].folder
+    if request.task != MINI_TASK:
         raise ValueError(f"no checkpoint: `mg download {request.task}` fetches it, or name a folder with --ckpt_dir")
-    return root / model.folder
+    from wanmini.weights import SCENES
+
+    return SCENES
 
 
 def check_before_loading(request: Wan22Request) -> None:

@@ -28,6 +28,7 @@ from wan22.memory import auto_residency
 from wan22.parts import Parts
 from wan22.pipeline import StepDone
 from wan22.plan import Step, plan, totals
+from wanmini.weights import SCENES
 
 BRANCHES = {"both": "both prompts", "cond": "the prompt alone", "uncond": "the negative prompt alone", "delta": "the prompt and the last difference"}  # fmt: skip
 
@@ -64,6 +65,10 @@ def open_generation(
             console.say(note)
     device, dtype = device_and_dtype(request.device, request.dtype)
     folder = checkpoint_folder(request)
+    if folder == SCENES:
+        console.say(
+            f"no --ckpt_dir and no downloaded {request.task}: the embedded mini, a small model of moving shapes"
+        )
     speed = Speed(request.reference, request.attention, request.compile)
     half = request.enable_half_frame_generation
     parts = Parts(folder, find_task(request.task), device, dtype, request.t5_cpu, half, speed)

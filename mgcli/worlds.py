@@ -16,12 +16,13 @@ import torch
 
 from mgcli.console import console
 from mgcli.devices import device_and_dtype, peak_gib
-from mgcli.game_request import GameRequest
+from mgcli.game_request import MINI_MODE, GameRequest
 from mgcli.models import MODELS, models_dir
 from wan.checkpoint import find_in, load_causal, load_clip, load_tiny_vae, load_vae
 from wan.game.models import GameModels
 from wan.game.modes import MODES as GAME_MODES
 from wanmini.random_world import random_world
+from wanmini.weights import mini_world
 
 
 def open_models(request: GameRequest) -> GameModels:
@@ -36,25 +37,42 @@ def open_models(request: GameRequest) -> GameModels:
 
 
 def _embedded(request: GameRequest, device: torch.device, dtype: torch.dtype) -> GameModels:
-    console.say("no --checkpoint_path: a tiny world with random weights, which moves pixels but means nothing")
+    models = _mini(request, device, dtype) if request.mini else _random(request, device, dtype)
+    return replace(models, decoder=request.speed().decoder(models.vae))
+
+
+def _mini(request: GameRequest, device: torch.device, dtype: torch.dtype) -> GameModels:
+    console.say("no --checkpoint_path: the embedded mini world, a small model of a maze")
+    return mini_world(device, dtype, cls=request.speed().causal_class, vae_dtype=_vae_dtype(device, dtype))
+
+
+def _random(request: GameRequest, device: torch.device, dtype: torch.dtype) -> GameModels:
+    console.say(
+        f"no --checkpoint_path, and the embedded mini world is {MINI_MODE}: for {request.mode} a tiny model with random "
+        "weights, which moves pixels but means nothing"
+    )
     models = random_world(request.mode, causal_class=request.speed().causal_class)
     for part in (models.causal, models.vae, models.clip):
         part.to(device, dtype)
-    return replace(models, decoder=request.speed().decoder(models.vae))
+    return models
 
 
 def _load(request: GameRequest, device: torch.device, dtype: torch.dtype) -> GameModels:
     assert request.checkpoint_path is not None
     path = checkpoint_file(request.checkpoint_path)
     folder = find_in(request.pretrained_model_path or _release_of(path), "vae", "clip")
-    # float16 for pictures: finer than bfloat16, and what the official tools decode in
-    vae_dtype = torch.float16 if dtype == torch.bfloat16 and device.type == "cuda" else dtype
+    vae_dtype = _vae_dtype(device, dtype)
     cls = request.speed().causal_class
     causal, mode = load_causal(path, device=device, dtype=dtype, cls=cls, mode=request.mode)
     vae = load_vae(folder["vae"], device=device, dtype=vae_dtype)
     clip = load_clip(folder["clip"], device=device, dtype=dtype)
     tiny = request.tiny_vae and load_tiny_vae(request.tiny_vae, device=device, dtype=vae_dtype)
     return GameModels(GAME_MODES[mode], causal, vae, tiny or request.speed().decoder(vae), clip)
+
+
+def _vae_dtype(device: torch.device, dtype: torch.dtype) -> torch.dtype:
+    """float16 for pictures: finer than bfloat16, and what the official tools decode in."""
+    return torch.float16 if dtype == torch.bfloat16 and device.type == "cuda" else dtype
 
 
 def checkpoint_file(given: str) -> Path:

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from wan22.compare import Made
 
-CAPTION_HEIGHT = 20  # even, as video sides must be
+CAPTION_HEIGHT, GAP = 20, 4  # even, as video sides must be
 
 
 def markdown(title: str, facts: Sequence[dict[str, Any]]) -> str:
@@ -69,9 +69,15 @@ def draw_curves(path: Path, title: str, compared: Sequence[Made]) -> None:
 
 def side_by_side(videos: Sequence[Made]) -> Iterator[np.ndarray]:
     """Frames uint8 [H, W, 3], each contestant under its name."""
-    captions = np.concatenate([caption(made.name, made.frames[0].shape[1]) for made in videos], axis=1)
+    captions = in_a_row([caption(made.name, made.frames[0].shape[1]) for made in videos])
     for frames in zip(*(made.frames for made in videos), strict=True):
-        yield np.concatenate([captions, np.concatenate(frames, axis=1)], axis=0)
+        yield np.concatenate([captions, in_a_row(frames)], axis=0)
+
+
+def in_a_row(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    """Black between them: two pictures of one backdrop would run into each other."""
+    first, *others = pictures
+    return np.concatenate([first, *(np.pad(other, ((0, 0), (GAP, 0), (0, 0))) for other in others)], axis=1)
 
 
 def caption(text: str, width: int) -> np.ndarray:

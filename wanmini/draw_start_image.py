@@ -11,7 +11,7 @@ import argparse
 import numpy as np
 from PIL import Image
 
-from wanmini.start_image import START_IMAGE
+from wanmini.start_image import VALLEY
 
 HEIGHT, WIDTH, FINER = 352, 640, 2
 EYE = 2.3  # above the path
@@ -153,7 +153,7 @@ def draw() -> Image.Image:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", default=str(START_IMAGE))
+    parser.add_argument("--output", default=str(VALLEY))
     draw().save(parser.parse_args().output, quality=88)
 
 

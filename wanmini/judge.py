@@ -22,6 +22,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from wan.checkpoint import find_in, load_vae
 from wan.game.actions import Action
 from wan.game.models import GameModels
 from wan.game.rollout import Sampling
@@ -29,16 +30,15 @@ from wan22.config import TASKS, Request
 from wan22.generation import Generation
 from wan22.parts import Parts
 from wanmini import judge_scenes, judge_world, sizes, weights
-from wanmini.clips import HELD_OUT, WorldSource
+from wanmini.clips import HELD_OUT, SceneSource, WorldSource
 from wanmini.judge_world import QUICK, Extent, Generate
-from wanmini.scenes import Scenes, attributes, captions
+from wanmini.scenes import Scenes, captions
 from wanmini.training import psnr
 
 SIZE = (sizes.HEIGHT, sizes.WIDTH)
 VAE_FRAMES = 45
 VAE_BAR = 28.0  # dB
 SCENE_BARS = {"shape": 0.95, "colour": 0.95, "motion": 0.95, "speed": 0.85}
-STEPS = 20
 
 
 @dataclass(frozen=True)
@@ -53,15 +53,23 @@ class Samples:
 QUICK_SAMPLES = Samples(vae_clips=2, world=QUICK, prompts=3)
 
 
+def judge_vaes(folder: Path, clips: int, device: str) -> dict[str, float]:
+    """Each mini's VAE on what that mini shows; the ceiling of everything else. The bar is that of the walks."""
+    walks = WorldSource(HELD_OUT, torch.device(device), SIZE, at_once=clips)
+    scenes = SceneSource(HELD_OUT, torch.device(device), SIZE)
+    return {
+        "vae_db": _vae_db(folder / "world", device, (walks.draw(1, VAE_FRAMES).video for _ in range(clips))),
+        "scenes_vae_db": _vae_db(
+            folder / "scenes", device, (scenes.draw(1, sizes.SCENE_FRAMES)[0] for _ in range(clips))
+        ),
+    }
+
+
 @torch.no_grad()
-def judge_vae(models: GameModels, clips: int) -> dict[str, float]:
-    """Encoded and decoded as the commands do it, a few frames at a time; the ceiling of everything else."""
-    source = WorldSource(HELD_OUT, models.causal.device, SIZE, at_once=clips)
-    found = []
-    for _ in range(clips):
-        video = source.draw(1, VAE_FRAMES).video
-        found.append(psnr(models.vae.decode(models.vae.encode(video)).clamp(-1, 1), video))
-    return {"vae_db": torch.cat(found).mean().item()}
+def _vae_db(folder: Path, device: str, videos: Iterator[Tensor]) -> float:
+    """Encoded and decoded as the commands do it, a few frames at a time."""
+    vae = load_vae(find_in(folder, "vae")["vae"], device=device, dtype=torch.float32)
+    return torch.cat([psnr(vae.decode(vae.encode(video)).clamp(-1, 1), video) for video in videos]).mean().item()
 
 
 def by_rollout(models: GameModels, sampling: Sampling = weights.SAMPLING) -> Generate:
@@ -92,7 +100,7 @@ def _action(models: GameModels, keyboard: Sequence[float], mouse: Sequence[float
 
 def make_clips(folder: Path, prompts: Sequence[str], first_seed: int, device: str, **flags: Any) -> Iterator[Tensor]:
     """A clip [3, t, h, w] in [-1, 1] for every prompt, by the pipeline of `wan22 t2v`; `flags` are a Request's."""
-    request: dict[str, Any] = {"size": f"{sizes.WIDTH}*{sizes.HEIGHT}", "any_size": True, "frame_num": attributes.FRAMES, "sample_steps": STEPS} | flags  # fmt: skip
+    request: dict[str, Any] = {"size": f"{sizes.WIDTH}*{sizes.HEIGHT}", "any_size": True, "frame_num": sizes.SCENE_FRAMES, "sample_steps": sizes.SCENE_STEPS} | flags  # fmt: skip
     requests = [Request(prompt=p, base_seed=first_seed + i, **request).resolved() for i, p in enumerate(prompts)]
     generation = Generation(Parts(folder, TASKS["t2v-A14B"], device, torch.float32), requests, "both")
     for i, done in generation.steps():
@@ -111,12 +119,13 @@ def judge_prompts(folder: Path, count: int, device: str, **flags: Any) -> dict[s
 
 def judge(folder: Path, samples: Samples, only: str | None, device: str, sampling: Sampling) -> dict[str, float]:
     found: dict[str, float] = {}
-    if only != "scenes":
-        models = weights.mini_world(device, folder=folder)
-        found |= judge_vae(models, samples.vae_clips) if only != "world" else {}
-        found |= judge_world.judge(by_rollout(models, sampling), samples.world, SIZE) if only != "vae" else {}
+    if only in (None, "vae"):
+        found |= judge_vaes(folder, samples.vae_clips, device)
+    if only in (None, "world"):
+        models = weights.mini_world(device, folder=folder / "world")
+        found |= judge_world.judge(by_rollout(models, sampling), samples.world, SIZE)
     if only in (None, "scenes"):
-        found |= judge_prompts(folder, samples.prompts, device)
+        found |= judge_prompts(folder / "scenes", samples.prompts, device)
     return found
 
 
@@ -138,7 +147,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", action="store_true", help="one object: what was measured and which bars were met")
     parser.add_argument("--only", choices=("vae", "world", "scenes"))
-    parser.add_argument("--weights", type=Path, default=weights.FOLDER)
+    parser.add_argument("--weights", type=Path, default=weights.FOLDER, help="the folder with world and scenes")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--denoising_steps", type=int, nargs="+", default=sizes.DENOISING_STEPS)
     args = parser.parse_args()

@@ -1,6 +1,6 @@
 """A world that nobody trained: the real classes at toy size with random weights.
 
-It moves pixels, not meaning. It is what tests run on and what the commands use until they are given weights.
+It moves pixels, not meaning. It is what tests run on, and what `mg` plays in the modes that have no trained mini.
 """
 
 from __future__ import annotations

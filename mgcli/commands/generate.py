@@ -54,7 +54,7 @@ def generate(
     compile: opt.Compile = None,
     graphs: opt.Graphs = None,
 ) -> None:
-    """Generate a video from an image and an action script; without a checkpoint, from a tiny embedded world.
+    """Generate a video from an image and an action script; without a checkpoint, from the embedded mini world.
 
     What was finished is playable at any moment, whatever stops the command.
     """

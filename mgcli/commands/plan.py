@@ -19,8 +19,8 @@ from wan22.plan import totals as add_up
 
 @takes(VIDEO, ACCELERATIONS, PROMPT, MACHINE, OUTPUT)
 def plan(flags: dict[str, Any]) -> None:
-    """Show what a run would do, step by step, and what it would cost; takes the flags of t2v and i2v."""
-    request = wan22_request(flags).resolved()
+    """Show what a run would do, step by step, and what it would cost, on the released model; takes the flags of t2v and i2v."""
+    request = wan22_request(flags, planned=True).resolved()
     steps, totals = make_plan(request), add_up(request)
     if note := rounding_note(request):
         console.say(note)

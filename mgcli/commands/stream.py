@@ -15,7 +15,6 @@ from mgcli.players import Player, RandomPlayer, ScriptPlayer, Take
 from mgcli.recording import check_output
 from wan.game.modes import MODES
 from wan.game.scripts import load_script
-from wanmini.start_image import START_IMAGE
 
 Output = Annotated[
     Path | None,
@@ -105,8 +104,8 @@ def choose_player(request: StreamRequest) -> Player:
 
 def first_take(request: StreamRequest, player: Player) -> Take:
     if request.image or request.load_state:
-        return Take(1, (*request.image, START_IMAGE)[0], request.seed)
-    return Take(1, player.start_image(START_IMAGE), request.seed)
+        return Take(1, (*request.image, request.default_image)[0], request.seed)
+    return Take(1, player.start_image(request.default_image), request.seed)
 
 
 def _lines(facts: dict[str, Any]) -> list[str]:

@@ -139,4 +139,6 @@ def is_open_to_others(listener: socket.socket) -> bool:
 
 
 def model_name(request: PlayRequest) -> str:
-    return Path(request.checkpoint_path).name if request.checkpoint_path else "embedded world"
+    if request.checkpoint_path:
+        return Path(request.checkpoint_path).name
+    return "embedded mini world" if request.mini else "random weights"

@@ -25,7 +25,6 @@ from wan.game.actions import Action
 from wan.game.conditions import open_image
 from wan.game.models import GameModels
 from wan.game.rollout import Block
-from wanmini.start_image import START_IMAGE
 
 # What the same latents depend on beside the world itself; a value that is the default is left out.
 MODEL_FLAGS = (
@@ -48,7 +47,7 @@ class Start:
 
 
 def first_start(request: PlayRequest) -> Start:
-    path = (*request.image, START_IMAGE)[0]
+    path = (*request.image, request.default_image)[0]
     return Start(open_image(path), path, request.seed)
 
 
@@ -128,7 +127,7 @@ class Tape:
 
     def _replay(self, script: str) -> str:
         request = self.request
-        image = None if self._image == START_IMAGE else self._image
+        image = None if self._image == request.default_image else self._image
         world = {"actions": script, "seed": self._seed, "image": image}
         size = {"mode": self.models.mode.name, "height": request.height, "width": request.width}
         flags = world | size | {name: getattr(request, name) for name in MODEL_FLAGS}

@@ -1,4 +1,4 @@
-"""`mg generate` on the embedded toy: what it writes, that it repeats, and that every mistake is one line."""
+"""`mg generate` on the embedded mini world: what it writes, that it repeats, and that every mistake is one line."""
 
 import json
 import os
@@ -16,10 +16,14 @@ from safetensors.torch import load_file
 
 from mgcli.batch import plan_worlds
 from mgcli.errors import run
-from mgcli.game_request import GenerateRequest, game_request
+from mgcli.game_request import GenerateRequest, StreamRequest, game_request
 from mgcli.mg import app
+from mgcli.play.request import PlayRequest
 from tests.bench.make_random_release import write_release
 from wan.video import count_frames, read_frames
+from wanmini import sizes
+from wanmini.start_image import VALLEY
+from wanmini.weights import SAMPLING
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["--height", "32", "--width", "48"]
@@ -45,12 +49,12 @@ def test_everything_it_writes(tmp_path, capsys):
     out, err = capsys.readouterr()
     report = json.loads(out)
     assert report["outputs"][0]["video"] == str(video) and report["frames"] == 21
-    assert "random weights" in err and "frames/s" in err
+    assert err.count("no --checkpoint_path: the embedded mini world") == 1 and "frames/s" in err
     assert sorted(p.name for p in video.parent.iterdir()) == ["demo.json", "demo.mp4", "demo_icon.mp4", "demo_latents.safetensors"]  # fmt: skip
     assert count_frames(video) == count_frames(video.with_name("demo_icon.mp4")) == 21
     assert latents(video.with_name("demo_latents.safetensors")).shape == (1, 16, 6, 4, 6)
     record = json.loads(video.with_suffix(".json").read_text())
-    assert record["request"]["denoising_step_list"] == [1000, 666, 333]
+    assert record["request"]["denoising_step_list"] == [1000, 750, 500, 250]
     assert (record["seed"], record["actions"], record["frames"]) == (5, "W*9 WL*12", 21)
     assert record["request"]["action_seed"] == 0 and len(record["timings"]["per_block"]) == 2
     assert record["versions"]["torch"] and record["device"] == "cpu"
@@ -138,6 +142,25 @@ def test_official_configurations_are_read_as_they_are(mode, steps):
 
 def test_a_mode_brings_its_own_steps_without_a_configuration():
     assert len(game_request(GenerateRequest, {"mode": "templerun"}).denoising_step_list) == 4
+
+
+def test_without_a_checkpoint_the_defaults_are_the_minis():
+    for cls in (GenerateRequest, StreamRequest, PlayRequest):
+        request = game_request(cls, {})
+        assert (request.height, request.width, request.sampling()) == (sizes.HEIGHT, sizes.WIDTH, SAMPLING)
+    released = {"config_path": "configs/inference_yaml/inference_universal.yaml", "timestep_shift": 3.0}
+    request = game_request(GenerateRequest, released)
+    assert (request.denoising_step_list, request.timestep_shift) == ((1000, 666, 333), 3.0)
+    assert (request.height, request.width) == (sizes.HEIGHT, sizes.WIDTH)
+    assert game_request(GenerateRequest, {"mode": "gta_drive"}).default_image == VALLEY
+
+
+def test_a_mode_without_a_trained_mini_says_so(tmp_path, capsys):
+    assert generate("--output", tmp_path / "a.mp4", "--mode", "templerun", "--num_output_frames", 3) == 0
+    assert (
+        "the embedded mini world is universal: for templerun a tiny model with random weights"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_configuration_changes_the_rollout(tmp_path):
@@ -236,6 +259,8 @@ def test_other_values_that_cannot_be_used(tmp_path, capsys, release):
     assert "no such file" in refused(tmp_path, capsys, "--checkpoint_path", tmp_path / "missing.safetensors")
     other = refused(tmp_path, capsys, "--checkpoint_path", release, "--mode", "templerun")
     assert "is a universal model, not templerun" in other
+    for flag in ("--tiny_vae", "--pretrained_model_path"):
+        assert f"{flag} belongs to a released model" in refused(tmp_path, capsys, flag, tmp_path / "some")
     (tmp_path / "lone").mkdir()
     lone = tmp_path / "lone" / "model.safetensors"
     lone.write_bytes(release.read_bytes())

@@ -1,4 +1,4 @@
-"""`mg stream` on the embedded toy: dialogue, live keys, scripts; sessions that replay, worlds that go on."""
+"""`mg stream` on the embedded mini world: dialogue, live keys, scripts; sessions that replay, worlds that go on."""
 
 import io
 import json

@@ -10,6 +10,7 @@ from mgcli import wan22_app
 from mgcli.errors import run
 from tests.tiny_checkpoints import write_wan22
 from wan.video import read_frames
+from wanmini import sizes
 
 TINY = [
     "--size",
@@ -53,7 +54,7 @@ def test_all_completions_beside_the_baseline(compare, tmp_path):
     assert "| renoise |" in (out / "report.md").read_text()
     assert Image.open(out / "per_frame.png").size == (1080, 600)
     beside = list(read_frames(out / "side_by_side.mp4"))
-    assert len(beside) == 9 and beside[0].shape == (48 + 20, 4 * 64, 3)
+    assert len(beside) == 9 and beside[0].shape == (48 + 20, 4 * 64 + 3 * 4, 3)
     assert len(list(read_frames(out / "renoise.mp4"))) == 9
 
 
@@ -64,6 +65,27 @@ def test_what_changes_nothing_is_identical(compare):
     assert code == 0 and data["results"][1]["mse"] == 0 and data["results"][1]["psnr"] is None
     code, shown = compare(*flags, json_=False)
     assert code == 0 and "identical" in shown and "1.0000" in shown
+
+
+def test_the_embedded_mini_is_compared_where_there_is_no_checkpoint(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("MG_MODELS", str(tmp_path / "none"))
+    given = [
+        "compare",
+        "--json",
+        "--prompt",
+        "a red circle",
+        "--frame_num",
+        "9",
+        "--sample_steps",
+        "4",
+        "--device",
+        "cpu",
+    ]
+    flags = ["--comparison_mode", "half_vs_baseline", "--output_dir", str(tmp_path)]
+    assert run(wan22_app.app, [*given, *flags]) == 0
+    shown = capsys.readouterr()
+    assert "the embedded mini" in shown.err
+    assert json.loads(shown.out)["requests"]["half"]["size"] == f"{sizes.WIDTH}*{sizes.HEIGHT}"
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,11 @@ from safetensors.torch import load_file
 
 from mgcli import wan22_app, wan22_run
 from mgcli.errors import run
+from mgcli.wan22_request import wan22_request
 from tests.tiny_checkpoints import TEXT_LEN, write_wan22
 from wan.video import read_frames
 from wan22 import parts
+from wanmini import sizes
 
 TINY = ["--size", "96*64", "--any_size", "--frame_num", "9", "--sample_steps", "4", "--device", "cpu"]
 
@@ -197,10 +199,23 @@ def test_a_mistake_is_one_line(t2v, arguments, message):
     assert code == 2 and message in data["error"], data
 
 
-def test_no_checkpoint_says_how_to_get_one(capsys, tmp_path, monkeypatch):
+def test_without_a_checkpoint_a_text_is_for_the_embedded_mini(capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("MG_MODELS", str(tmp_path))
-    assert run(wan22_app.app, ["t2v", "--prompt", "a cat"]) == 2
-    assert "`mg download t2v-A14B` fetches it, or name a folder with --ckpt_dir" in capsys.readouterr().err
+    short = ["--prompt", "a red circle", "--frame_num", "9", "--sample_steps", "2", "--device", "cpu"]
+    assert run(wan22_app.app, ["t2v", *short, "--save_file", str(tmp_path / "a.mp4")]) == 0
+    assert capsys.readouterr().err.count("no --ckpt_dir and no downloaded t2v-A14B: the embedded mini") == 1
+    assert next(read_frames(tmp_path / "a.mp4")).shape == (sizes.HEIGHT, sizes.WIDTH, 3)
+    request = wan22_request({"prompt": "a red circle", "sample_steps": 30}, "t2v-A14B").resolved()
+    assert (request.frame_num, request.sample_steps, request.sample_shift) == (49, 30, 12.0)
+
+
+def test_without_a_checkpoint_released_sizes_and_images_say_how_to_get_one(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("MG_MODELS", str(tmp_path))
+    assert run(wan22_app.app, ["t2v", "--prompt", "a cat", "--size", "832*480"]) == 2
+    assert "`mg download t2v-A14B` fetches the released model" in capsys.readouterr().err
+    Image.new("RGB", (64, 40)).save(tmp_path / "start.png")
+    assert run(wan22_app.app, ["i2v", "--prompt", "a cat", "--image", str(tmp_path / "start.png")]) == 2
+    assert "`mg download i2v-A14B` fetches it, or name a folder with --ckpt_dir" in capsys.readouterr().err
 
 
 def test_an_image_expert_is_not_a_text_expert(t2v, folders):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from wanmini import sizes
 from wanmini.draws import integers, uniform
 
 SHAPES = ("circle", "square", "triangle", "star", "ring", "cross")
@@ -23,7 +24,7 @@ DIRECTIONS = ("right", "left", "down", "up", "down right", "down left", "up righ
 MOTIONS = (*DIRECTIONS, "bounce", "grow", "shrink", "still")
 BOUNCE, GROW, SHRINK, STILL = range(8, 12)
 
-FRAMES, HEIGHT, WIDTH = 49, 96, 160
+FRAMES, HEIGHT, WIDTH = sizes.SCENE_FRAMES, sizes.HEIGHT, sizes.WIDTH
 WAYS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))  # x, y per direction; y points down
 TRAVEL = (0.17, 0.3, 0.52)  # of the picture's width (height) over the whole clip, per speed
 DIAGONAL = 0.8  # of that in both x and y

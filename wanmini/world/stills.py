@@ -1,17 +1,15 @@
-"""Start images of the mini world: `python -m wanmini.world.stills FOLDER` writes the three that come with the package.
+"""Start images of the mini world: `python -m wanmini.world.stills` draws the three that come with the package.
 
 They show places in held-out maps, so a walk that begins in them is a walk through what was never trained on.
 """
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import torch
 from PIL import Image
 
 from wanmini.clips import HELD_OUT
+from wanmini.start_image import FOLDER
 from wanmini.world.maze import Maze
 from wanmini.world.render import render
 from wanmini.world.walk import open_start
@@ -28,10 +26,8 @@ def still(seed: int) -> Image.Image:
 
 
 def main() -> None:
-    folder = Path(sys.argv[1])
-    folder.mkdir(parents=True, exist_ok=True)
     for name, seed in STILLS.items():
-        still(seed).save(folder / f"{name}.png", optimize=True)
+        still(seed).save(FOLDER / f"{name}.png", optimize=True)
 
 
 if __name__ == "__main__":

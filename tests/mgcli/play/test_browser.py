@@ -123,7 +123,7 @@ def test_another_image(page: Page, tmp_path: Path):
     page.call("DOM.setFileInputFiles", files=[str(tmp_path / "ramp.png")], nodeId=node["nodeId"])
     page.wait_for("mgPlay.state().image === 'your image' && !document.getElementById('original').hidden")
     page.click("#original")
-    page.wait_for("mgPlay.state().image === 'valley.jpg'")
+    page.wait_for("mgPlay.state().image === 'garden.png'")
 
 
 def test_a_recording_is_downloaded_with_its_script(page: Page, browser: Chromium, tmp_path: Path):

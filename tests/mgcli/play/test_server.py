@@ -35,7 +35,7 @@ def server(models: GameModels, tmp_path_factory: pytest.TempPathFactory) -> Iter
 def test_frames_arrive_and_answer_keys(server: Running):
     with server.visitor.page() as page:
         state = page.until(leads=True, phase="playing")
-        assert (state["model"], state["mode"], state["width"]) == ("embedded world", "universal", 48)
+        assert (state["model"], state["mode"], state["width"]) == ("embedded mini world", "universal", 48)
         page.say("keys", keys="WD", at=1234.5)
         answered = next(shown for shown in page.frames() if shown.key_at == 1234.5)
         bits = [key["letter"] for i, key in enumerate(state["keys"]) if answered.keys >> i & 1]
@@ -151,7 +151,7 @@ def test_start_images_from_the_page(server: Running):
         page.until(image="your image", phase="playing")
         assert visitor.post(f"/image?tab={watcher.tab}", picture()).status == 409
         page.say("first_image")
-        page.until(image="valley.jpg")
+        page.until(image="garden.png")
 
 
 def bomb() -> bytes:

@@ -23,7 +23,7 @@ from mgcli.play.tape import Tape, first_start
 from wan.game.actions import Action
 from wan.game.models import GameModels
 from wan.video import count_frames
-from wanmini.start_image import START_IMAGE
+from wanmini.start_image import GARDEN
 
 
 class Playing:
@@ -128,7 +128,7 @@ def test_restart_seed_and_image(playing: Callable[..., Playing]):
     assert play.session.describe()["image"] == "your image"
     play.session.restore_image()
     assert np.array_equal(play.next_of(5).video, first.video)
-    assert play.session.describe()["image"] == START_IMAGE.name
+    assert play.session.describe()["image"] == GARDEN.name
     assert play.phases[0] == "starting" and "playing" in play.phases
 
 
