@@ -26,7 +26,7 @@ from wan.checkpoint import find_in, load_vae
 from wan.game.actions import Action
 from wan.game.models import GameModels
 from wan.game.rollout import Sampling
-from wan22.config import TASKS, Request
+from wan22.config import TASKS, Request, ResolvedRequest
 from wan22.generation import Generation
 from wan22.parts import Parts
 from wanmini import judge_scenes, judge_world, sizes, weights
@@ -98,22 +98,33 @@ def _action(models: GameModels, keyboard: Sequence[float], mouse: Sequence[float
     return Action("".join(letters[i] for i, held in enumerate(keyboard) if held), (mouse[0], mouse[1]))
 
 
-def make_clips(folder: Path, prompts: Sequence[str], first_seed: int, device: str, **flags: Any) -> Iterator[Tensor]:
-    """A clip [3, t, h, w] in [-1, 1] for every prompt, by the pipeline of `wan22 t2v`; `flags` are a Request's."""
-    request: dict[str, Any] = {"size": f"{sizes.WIDTH}*{sizes.HEIGHT}", "any_size": True, "frame_num": sizes.SCENE_FRAMES, "sample_steps": sizes.SCENE_STEPS} | flags  # fmt: skip
-    requests = [Request(prompt=p, base_seed=first_seed + i, **request).resolved() for i, p in enumerate(prompts)]
+def scene_request(prompt: str, seed: int, **flags: Any) -> ResolvedRequest:
+    """A clip of the size and length the mini makes; `flags` are a Request's."""
+    size = {"size": f"{sizes.WIDTH}*{sizes.HEIGHT}", "any_size": True}
+    own: dict[str, Any] = {"frame_num": sizes.SCENE_FRAMES, "sample_steps": sizes.SCENE_STEPS}
+    return Request(prompt=prompt, base_seed=seed, **(size | own | flags)).resolved()
+
+
+def make_clips(folder: Path, requests: Sequence[ResolvedRequest], device: str) -> Iterator[tuple[float, np.ndarray]]:
+    """Every request's clip, uint8 [F, H, W, 3], by the pipeline of `wan22 t2v`, and the seconds its denoising took."""
     generation = Generation(Parts(folder, TASKS["t2v-A14B"], device, torch.float32), requests, "both")
-    for i, done in generation.steps():
+    for i, done in generation.steps(warm_up=True):
         if done.step is generation.plans[i][-1]:
-            frames = torch.from_numpy(np.concatenate(list(generation.frames(i))))
-            yield frames.permute(3, 0, 1, 2).float() / 127.5 - 1
+            seconds = sum(generation.seconds[i][expert] for expert in ("high", "low"))
+            yield seconds, np.concatenate(list(generation.frames(i)))
 
 
-def judge_prompts(folder: Path, count: int, device: str, **flags: Any) -> dict[str, float]:
+def as_video(frames: np.ndarray) -> Tensor:
+    """uint8 [F, H, W, 3] as the judges of pixels want it: [1, 3, F, H, W] in [-1, 1]."""
+    return torch.from_numpy(frames).permute(3, 0, 1, 2)[None].float() / 127.5 - 1
+
+
+def judge_prompts(folder: Path, count: int, device: str) -> dict[str, float]:
     """Shares of held-out prompts whose clip shows what they say."""
     scenes = Scenes.sample(torch.arange(HELD_OUT, HELD_OUT + count), held_out=True)
-    clips = make_clips(folder, captions(scenes, held_out=True), 0, device, **flags)
-    scores = [judge_scenes.score(judge_scenes.read(clip[None]), scenes[i : i + 1]) for i, clip in enumerate(clips)]
+    requests = [scene_request(text, seed) for seed, text in enumerate(captions(scenes, held_out=True))]
+    clips = (as_video(frames) for _, frames in make_clips(folder, requests, device))
+    scores = [judge_scenes.score(judge_scenes.read(clip), scenes[i : i + 1]) for i, clip in enumerate(clips)]
     return {name: torch.cat([score[name] for score in scores]).nanmean().item() for name in scores[0]}
 
 

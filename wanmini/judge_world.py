@@ -2,9 +2,10 @@
 
 The renderer, given the same start and actions, is the teacher. Pixels of it that the model cannot know are left out:
 what was not in view in the last frame before a block, or was not known there itself, beginning with the start image in
-which everything is known. Directions are asked of the pixels: of all frames the renderer draws for other actions held
-through a block, the nearest must be that of the action that was given. A generator is a function, so that the judge can
-be tried on the truth and on sabotage.
+which everything is known. Directions are asked of the pixels alone, also where the world has long gone its own way: the
+last frame before a block, moved as each action held through the block would move it, must come nearest to the block's
+last frame for the action that was given. A generator is a function, so that the judge can be tried on the truth and on
+sabotage.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from wanmini.clips import HELD_OUT
 from wanmini.sizes import BLOCK
 from wanmini.training import psnr
 from wanmini.world.maze import Maze
-from wanmini.world.render import depth_map, draw, film, points_seen, project, render
+from wanmini.world.render import depth_map, film, points_seen, project, render
 from wanmini.world.walk import PACE, State, open_start, step, walk
 from wanmini.world.wander import wander
 
@@ -29,8 +30,9 @@ from wanmini.world.wander import wander
 Generate = Callable[[Tensor, Tensor, Tensor], Tensor]
 Size = tuple[int, int]
 
-COARSE = (24, 40)  # directions are compared at this size: sharpness is judged elsewhere
-KNOWN_ENOUGH = 0.25  # share of a frame that must be known for its direction to be judged
+COARSE = (48, 80)  # directions are compared at this size: sharpness is judged elsewhere
+SEEN_ENOUGH = 0.25  # share of a block's last frame that the one before the block shows, for its direction to be judged
+SEEN_AT_ALL = 0.05  # share of it that another action must show, to be what was done
 TURN, AHEAD = 0.1, 0.0  # of the camera, in mouse units a frame
 KEYS = {"W": (1, 0, 0, 0), "S": (0, 1, 0, 0), "A": (0, 0, 1, 0), "D": (0, 0, 0, 1), "": (0, 0, 0, 0)}
 # what a block of a script does: a key and a turn of the camera
@@ -143,16 +145,15 @@ def similarity(video: Tensor, walks: Walks) -> dict[str, float]:
 
 
 def directions(video: Tensor, walks: Walks) -> dict[str, float]:
-    """Shares of blocks whose turn, and whose movement, is nearest to the renderer's for the action that was given."""
-    states, known = walks.states(), known_pixels(walks, COARSE).float().mean((2, 3))
-    turns, moves = [], []
+    """Shares of blocks that turn, and that move, as the action given would move the picture before them."""
+    states, turns, moves = walks.states(), [], []
     for block in spans(_blocks(video)):
         before, last = max(0, block.frames.start - 1), block.frames.stop - 1
-        shown = F.interpolate(video[:, :, last], COARSE, mode="area") / 2 + 0.5
-        held = _Held(walks, states.at(slice(None), before), before, last - before)
-        judged = known[:, last] > KNOWN_ENOUGH
-        turns.append(held.turn_is_right(shown)[judged & (walks.mouse[:, last, 1] != 0)])
-        moves.append(held.move_is_right(shown)[judged & held.moves()])
+        pictures = (F.interpolate(video[:, :, frame], COARSE, mode="area") for frame in (before, last))
+        held = _Held(walks, states.at(slice(None), before), before, last - before, *pictures)
+        judged = held.seen() > SEEN_ENOUGH
+        turns.append(held.turn_is_right()[judged & (walks.mouse[:, last, 1] != 0)])
+        moves.append(held.move_is_right()[judged & held.moves()])
     return {
         name: torch.cat(right).float().mean().item() for name, right in (("turn_right", turns), ("move_right", moves))
     }
@@ -160,12 +161,14 @@ def directions(video: Tensor, walks: Walks) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class _Held:
-    """One block of every walk: the pose before it, and where other actions, held through it, would have led."""
+    """One block of every walk: the pose before it, where actions held through it lead, and what was shown before and after."""
 
     walks: Walks
     state: State
     before: int
     count: int
+    shown_before: Tensor  # [n, 3, h, w]
+    shown_after: Tensor
 
     def given(self) -> tuple[Tensor, Tensor]:
         last = self.before + self.count
@@ -180,17 +183,21 @@ class _Held:
             state = step(state, *now, self.walks.maze)
         return state
 
-    def turn_is_right(self, shown: Tensor) -> Tensor:
+    def seen(self) -> Tensor:
+        """Share of the frame after the block that the one before it shows, [n]."""
+        return self._moved(State.stack([self.end(*self.given())], 1))[1][:, 0].float().mean((1, 2))
+
+    def turn_is_right(self) -> Tensor:
         keyboard, mouse = self.given()
         ways = torch.tensor([-TURN, 0.0, TURN])
         ends = [self.end(keyboard, torch.stack((mouse[:, 0], way.expand(len(mouse))), 1)) for way in ways]
-        return ways[self._nearest(ends, shown)].sign() == mouse[:, 1].sign()
+        return ways[self._nearest(ends)].sign() == mouse[:, 1].sign()
 
-    def move_is_right(self, shown: Tensor) -> Tensor:
+    def move_is_right(self) -> Tensor:
         keyboard, mouse = self.given()
         keys = torch.tensor(list(KEYS.values())).float()
         ends = [self.end(key.expand_as(keyboard), mouse) for key in keys]
-        return (keys[self._nearest(ends, shown)] == keyboard).all(-1)
+        return (keys[self._nearest(ends)] == keyboard).all(-1)
 
     def moves(self) -> Tensor:
         """Walks that get at least half as far as the keys would take them: no wall stops them."""
@@ -198,9 +205,22 @@ class _Held:
         way = (self.end(keyboard, mouse).pos - self.state.pos).norm(dim=-1)
         return keyboard.any(-1) & (way > 0.5 * self.count * PACE)
 
-    def _nearest(self, ends: list[State], shown: Tensor) -> Tensor:
-        pictures = draw(self.walks.maze, State.stack(ends, 1), COARSE)  # [n, candidates, 3, h, w]
-        return (pictures - shown[:, None]).pow(2).mean((2, 3, 4)).argmin(1)
+    def _nearest(self, ends: list[State]) -> Tensor:
+        moved, seen = self._moved(State.stack(ends, 1))
+        error = (moved - self.shown_after[:, None]).pow(2).mean(2) * seen
+        error = error.sum((2, 3)) / seen.sum((2, 3)).clamp(min=1)
+        return torch.where(seen.float().mean((2, 3)) > SEEN_AT_ALL, error, torch.inf).argmin(1)
+
+    def _moved(self, ends: State) -> tuple[Tensor, Tensor]:
+        """The picture before the block as it looks from other poses, [n, ends, 3, h, w], and which pixels of that it
+        showed. How far things are is the renderer's, whatever the picture shows."""
+        points = points_seen(ends, depth_map(self.walks.maze, ends, COARSE))
+        depth = depth_map(self.walks.maze, self.state.at(slice(None), None), COARSE)[:, 0]
+        seen = _seen(points, self.state, depth, torch.ones_like(depth, dtype=torch.bool))
+        pixel, _ = project(points, self.state, COARSE)
+        grid = pixel / torch.tensor((COARSE[1], COARSE[0])) * 2 - 1  # [n, ends, h, w, 2]
+        moved = F.grid_sample(self.shown_before, grid.flatten(1, 2), padding_mode="border", align_corners=False)
+        return moved.unflatten(2, (ends.yaw.shape[1], -1)).transpose(1, 2), seen
 
 
 def _blocks(video: Tensor) -> int:

@@ -21,13 +21,10 @@ import torch
 from torch import Tensor
 
 from wan22.compare import compare_frames, of_video
-from wan22.config import TASKS, ResolvedRequest
-from wan22.generation import Generation
-from wan22.parts import Parts
 from wan22.plan import totals
 from wanmini import judge_scenes, weights
 from wanmini.clips import HELD_OUT
-from wanmini.judge import scene_request
+from wanmini.judge import as_video, make_clips, scene_request
 from wanmini.scenes import Scenes, captions
 
 Flags = dict[str, Any]
@@ -73,20 +70,11 @@ def rows(folder: Path, prompts: range, device: str) -> Iterator[dict[str, Any]]:
     exact: dict[str, list[np.ndarray]] = {EXACT: [], f"{EXACT}, dpm++": []}
     for way, flags in WAYS.items():
         requests = [scene_request(text, seed, **flags) for text, seed in zip(texts, prompts, strict=True)]
-        for i, (request, seconds, frames) in enumerate(made(folder, requests, device)):
+        for i, (seconds, frames) in enumerate(make_clips(folder, requests, device)):
             if way in exact:
                 exact[way].append(frames)
-            found = {"way": way, "prompt": prompts[i], "seconds": round(seconds, 4), **asdict(totals(request))}
+            found = {"way": way, "prompt": prompts[i], "seconds": round(seconds, 4), **asdict(totals(requests[i]))}
             yield found | read(frames, scenes[i : i + 1]) | against(exact[baseline_of(way)][i], frames)
-
-
-def made(folder: Path, requests: list[ResolvedRequest], device: str) -> Iterator[tuple[ResolvedRequest, float, np.ndarray]]:
-    """Each request with the seconds its denoising took and its frames, uint8 [F, H, W, 3]."""
-    generation = Generation(Parts(folder, TASKS["t2v-A14B"], device, torch.float32), requests, "both")
-    for i, done in generation.steps(warm_up=True):
-        if done.step is generation.plans[i][-1]:
-            seconds = sum(generation.seconds[i].get(expert, 0.0) for expert in ("high", "low"))
-            yield requests[i], seconds, np.concatenate(list(generation.frames(i)))
 
 
 def read(frames: np.ndarray, scene: Scenes) -> dict[str, float | None]:
@@ -100,10 +88,6 @@ def read(frames: np.ndarray, scene: Scenes) -> dict[str, float | None]:
 def against(exact: np.ndarray, frames: np.ndarray) -> dict[str, float | None]:
     quality = of_video(compare_frames(exact, frames))
     return {"mse": quality.mse, "psnr": quality.psnr, "ssim": quality.ssim}
-
-
-def as_video(frames: np.ndarray) -> Tensor:
-    return torch.from_numpy(frames).permute(3, 0, 1, 2)[None].float() / 127.5 - 1
 
 
 def none_if_nan(value: Tensor) -> float | None:
@@ -135,7 +119,8 @@ def main() -> None:
     again = [sys.executable, "-m", "wanmini.study", *sys.argv[1:]]
     parts = shares(args.prompts, args.workers)
     running = [subprocess.Popen([*again, "--only", str(part.start), str(part.stop)]) for part in parts]
-    if any([process.wait() for process in running]):
+    codes = [process.wait() for process in running]
+    if any(codes):
         sys.exit("a worker failed: its message is above")
     with (args.out / "rows.jsonl").open("w") as file:
         for part in parts:

@@ -21,12 +21,14 @@ HEADINGS = ("way", "forwards", "cost", "speed-up", *JUDGED, "pace", "MSE", "PSNR
 def summary(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
     """For each way: shares of right answers, medians of pace and speed-up, means of MSE and SSIM, PSNR of the mean MSE."""
     seconds = {(row["way"], row["prompt"]): row["seconds"] for row in rows}
+    exact = mean([row for row in rows if row["way"] == EXACT], "token_forwards")
     found: dict[str, dict[str, float]] = {}
     for way in WAYS:
         mine = [row for row in rows if row["way"] == way]
         faster = [seconds[baseline_of(way), row["prompt"]] / row["seconds"] for row in mine]
         mse = mean(mine, "mse")
-        found[way] = {name: mean(mine, name) for name in (*JUDGED, "forwards", "relative_cost", "ssim")} | {
+        found[way] = {name: mean(mine, name) for name in (*JUDGED, "forwards", "ssim")} | {
+            "relative_cost": mean(mine, "token_forwards") / exact,
             "clips": len(mine),
             "speedup": float(np.median(faster)),
             "pace": float(np.median([row["pace"] for row in mine if row["pace"] is not None])),
@@ -37,7 +39,8 @@ def summary(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
 
 
 def mean(rows: Sequence[Row], name: str) -> float:
-    return float(np.mean([row[name] for row in rows if row[name] is not None]))
+    values = [row[name] for row in rows if row[name] is not None]
+    return float(np.mean(values)) if values else math.nan
 
 
 def table(found: dict[str, dict[str, float]]) -> str:

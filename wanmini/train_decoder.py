@@ -27,6 +27,7 @@ from wanmini.world.render import shade
 
 FRAMES = {"walks": 45, "scenes": attributes.FRAMES}
 WINDOW = (8, 12)  # latent rows and columns of a scene that are decoded
+WINDOWS = 3  # of each scene before the next: drawing and encoding one costs as much as an update
 VIVID = 0.4  # hue of what is an object of a scene, and not its backdrop
 OBJECT_WEIGHT = 4.0  # of a pixel of an object, beside 1 of the backdrop
 EDGE_WEIGHT = 0.5  # differences between neighbours in x, y and time
@@ -66,6 +67,7 @@ class Data:
         self.walks = WorldSource(seed, device, size, shader)
         self.scenes = SceneSource(seed, device, size)
         self.earlier: deque[Tensor] = deque(maxlen=8)
+        self.clips: tuple[Tensor, Tensor, Tensor] | None = None
 
     def video(self, step: int) -> Tensor:
         """Scenes are new every time; drawing walks takes longer, so every second time the last ones come mirrored."""
@@ -78,8 +80,10 @@ class Data:
 
     @torch.no_grad()
     def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
-        video = self.video(step)
-        mu, logvar = (m.float() for m in self.vae.encode_moments(video, whole=True))
+        if self.clips is None or step % (WINDOWS if self.args.data == "scenes" else 1) == 0:
+            video = self.video(step)
+            self.clips = video, *(m.float() for m in self.vae.encode_moments(video, whole=True))
+        video, mu, logvar = self.clips
         latents = mu + (0.5 * logvar.clamp(-20, 10)).exp() * torch.randn_like(mu)
         if self.args.data == "walks":
             return latents, video, torch.ones_like(video[:, :1])

@@ -56,8 +56,9 @@ def shift(clip: Tensor) -> int:
 
 def test_a_prompts_clip_moves_as_the_prompt_says() -> None:
     # half of the usual steps: enough for motion
-    made = judge.make_clips(weights.SCENES, list(PROMPTS.values()), 0, "cpu", sample_steps=10)
-    shown = [MOTIONS[int(judge_scenes.read(clip[None]).motion)] for clip in made]
+    requests = [judge.scene_request(prompt, seed, sample_steps=10) for seed, prompt in enumerate(PROMPTS.values())]
+    made = judge.make_clips(weights.SCENES, requests, "cpu")
+    shown = [MOTIONS[int(judge_scenes.read(judge.as_video(frames)).motion)] for _, frames in made]
     assert shown == list(PROMPTS)
 
 

@@ -18,7 +18,7 @@ from wan.modules.vae import WanVAE
 from wanmini import judge
 from wanmini.clips import WorldSource
 from wanmini.train_t2v import TASK, draw_sigmas
-from wanmini.training import Learner, Run, options, restore, store
+from wanmini.training import Learner, Muon, Replayed, Run, options, restore, store
 
 VAE = VAEConfig(dim=4, dim_mult=(1, 1, 1, 1), num_res_blocks=1, mean=(0.5,) * 16, std=(2.0,) * 16)
 
@@ -110,3 +110,38 @@ def test_the_three_scripts_run_one_behind_the_other(tmp_path: Path) -> None:
     run("train_t2v", *vae)
     assert (tmp_path / "train_world" / "base_distilled_model" / "config.json").exists()
     assert (tmp_path / "train_t2v" / "tokenizer" / "tokenizer.json").exists()
+
+
+def test_muon_learns_all_directions_at_one_pace(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    matrix = nn.Parameter(torch.zeros(3, 24, 16)[0])
+    muon = Muon([matrix], torch.tensor(1.0))
+    singular = torch.linalg.svdvals(muon.orthogonal(torch.randn(2, 24, 16)))
+    assert ((0.6 < singular) & (singular < 1.3)).all()  # its polynomial trades exactness for speed
+    matrix.grad = torch.outer(torch.randn(24), torch.randn(16)) + 0.05 * torch.randn(24, 16)
+    muon.step()
+    step = torch.linalg.svdvals(matrix.detach())
+    assert (
+        step.max() / step.min() < 4 < torch.linalg.svdvals(matrix.grad).max() / torch.linalg.svdvals(matrix.grad).min()
+    )
+
+
+@pytest.mark.gpu
+def test_a_replayed_update_is_the_update(tmp_path: Path) -> None:
+    def trained(graphs: bool) -> torch.Tensor:
+        torch.manual_seed(0)
+        layer = nn.Linear(8, 8).cuda()
+        learner = Learner(layer, Run(tmp_path, "test", minutes=5), rate=0.01)
+
+        def update(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            loss = (layer(x) - x).pow(2).mean()
+            return loss.detach(), learner.step(loss)
+
+        replayed = Replayed(update, graphs)
+        x = torch.randn(32, 8, device="cuda")
+        for _ in range(20 if graphs else 20 + Replayed.WARM_UP_CALLS):
+            learner.tick()
+            replayed(x)
+        return layer.weight.detach()
+
+    assert (trained(True) - trained(False)).abs().max() < 0.02
