@@ -271,11 +271,17 @@ def test_other_values_that_cannot_be_used(tmp_path, capsys, release):
 
 
 def started(tmp_path, *flags, prepare=None) -> subprocess.Popen:
-    """A long run in a process of its own, some blocks in."""
+    """A long run in a process of its own, some blocks in; it hears Ctrl-C even if the tests run in the background."""
+
+    def before_it_starts() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        if prepare:
+            prepare()
+
     command = [sys.executable, "-c", "from mgcli.mg import main; main()", "generate", *SMALL]
     command += ["--output", str(tmp_path / "a.mp4"), "--num_output_frames", "3000", "--actions", "random", *flags]
     return subprocess.Popen(
-        command, cwd=ROOT, stderr=subprocess.PIPE, text=True, preexec_fn=prepare, start_new_session=True
+        command, cwd=ROOT, stderr=subprocess.PIPE, text=True, preexec_fn=before_it_starts, start_new_session=True
     )
 
 
