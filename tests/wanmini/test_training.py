@@ -112,9 +112,9 @@ def test_the_three_scripts_run_one_behind_the_other(tmp_path: Path) -> None:
     assert (tmp_path / "train_t2v" / "tokenizer" / "tokenizer.json").exists()
 
 
-def test_muon_learns_all_directions_at_one_pace(tmp_path: Path) -> None:
+def test_muon_learns_all_directions_at_one_pace() -> None:
     torch.manual_seed(0)
-    matrix = nn.Parameter(torch.zeros(3, 24, 16)[0])
+    matrix = nn.Parameter(torch.zeros(24, 16))
     muon = Muon([matrix], torch.tensor(1.0))
     singular = torch.linalg.svdvals(muon.orthogonal(torch.randn(2, 24, 16)))
     assert ((0.6 < singular) & (singular < 1.3)).all()  # its polynomial trades exactness for speed
