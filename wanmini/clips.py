@@ -5,6 +5,7 @@ Seeds below HELD_OUT are for training; judges and evaluations use those from HEL
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
 import torch
@@ -76,6 +77,21 @@ class WorldSource:
             part = states.at(slice(None), slice(i, i + each))
             video[:, i : i + each] = draw_world(maze, part, self.size, self.shader)
         return video.transpose(1, 2) * 2 - 1
+
+
+class MirroredWalks:
+    """Videos of walks; every second time earlier ones again, mirrored, because drawing them takes as long as an update."""
+
+    def __init__(self, source: WorldSource):
+        self.source = source
+        self.earlier: deque[Tensor] = deque(maxlen=8)
+
+    def draw(self, step: int, n: int, frames: int) -> Tensor:
+        """Video [n, 3, t, h, w] for an update."""
+        if step % 2 and self.earlier:
+            return self.earlier.popleft().flip(-1)
+        self.earlier.append(self.source.draw(n, frames).video)
+        return self.earlier[-1]
 
 
 class SceneSource:

@@ -11,7 +11,6 @@ import argparse
 import dataclasses
 import json
 import logging
-from collections import deque
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from wan.modules.vae import WanVAE
 from wanmini import sizes
-from wanmini.clips import HELD_OUT, SceneSource, WorldSource
+from wanmini.clips import HELD_OUT, MirroredWalks, SceneSource, WorldSource
 from wanmini.loss_curve import draw_curve
 from wanmini.scenes import attributes
 from wanmini.training import Learner, Replayed, Run, options, psnr, restore, store
@@ -64,19 +63,14 @@ class Data:
         self.args, self.vae, self.frames = args, vae, args.frames or FRAMES[args.data]
         size, device = (args.height, args.width), torch.device(args.device)
         shader = torch.compile(shade, dynamic=False) if args.compile else shade
-        self.walks = WorldSource(seed, device, size, shader)
+        self.walks = MirroredWalks(WorldSource(seed, device, size, shader))
         self.scenes = SceneSource(seed, device, size)
-        self.earlier: deque[Tensor] = deque(maxlen=8)
         self.clips: tuple[Tensor, Tensor, Tensor] | None = None
 
     def video(self, step: int) -> Tensor:
-        """Scenes are new every time; drawing walks takes longer, so every second time the last ones come mirrored."""
         if self.args.data == "scenes":
             return self.scenes.draw(self.args.batch, self.frames)[0]
-        if step % 2 and self.earlier:
-            return self.earlier.popleft().flip(-1)
-        self.earlier.append(self.walks.draw(self.args.batch, self.frames).video)
-        return self.earlier[-1]
+        return self.walks.draw(step, self.args.batch, self.frames)
 
     @torch.no_grad()
     def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:

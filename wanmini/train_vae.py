@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import logging
-from collections import deque
 
 import torch
 from torch import Tensor
@@ -17,7 +16,7 @@ from torch import Tensor
 from wan.config import VAEConfig
 from wan.modules.vae import WanVAE
 from wanmini import sizes
-from wanmini.clips import HELD_OUT, SceneSource, WorldSource
+from wanmini.clips import HELD_OUT, MirroredWalks, SceneSource, WorldSource
 from wanmini.loss_curve import draw_curve
 from wanmini.training import Learner, Run, options, psnr, restore, store
 from wanmini.world.render import shade
@@ -46,35 +45,26 @@ def losses(vae: WanVAE, video: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, T
 
 
 class Data:
-    """One batch in `scene_every` is scenes, the others are walks.
-
-    Drawing walks costs two thirds of an update, so every second one uses the last ones again, mirrored.
-    """
+    """One batch in `scene_every` is scenes, the others are walks."""
 
     def __init__(self, args: argparse.Namespace, device: torch.device, seed: int):
         self.args, size = args, (args.height, args.width)
         shader = torch.compile(shade, dynamic=False) if args.compile else shade
-        self.world = WorldSource(seed, device, size, shader)
+        self.walks = MirroredWalks(WorldSource(seed, device, size, shader))
         self.scenes = SceneSource(seed, device, size)
-        self.earlier: deque[Tensor] = deque(maxlen=8)
-
-    def walks(self) -> Tensor:
-        return self.world.draw(self.args.batch, self.args.frames).video
 
     def batch(self, step: int) -> Tensor:
         if step % self.args.scene_every == 0:
             return self.scenes.draw(self.args.batch, self.args.frames)[0]
-        if step % 2 and self.earlier:
-            return self.earlier.popleft().flip(-1)
-        self.earlier.append(self.walks())
-        return self.earlier[-1]
+        return self.walks.draw(step, self.args.batch, self.args.frames)
 
 
 @torch.no_grad()
 def evaluate(vae: WanVAE, held_out: Data) -> dict[str, float]:
     """Mean PSNR in dB of a batch of held-out walks and of one of scenes, without sampling."""
     found = {}
-    for name, video in (("world", held_out.walks()), ("scenes", held_out.batch(0))):
+    walks = held_out.walks.draw(0, held_out.args.batch, held_out.args.frames)
+    for name, video in (("world", walks), ("scenes", held_out.batch(0))):
         out = torch.cat([reconstruct(vae, clip[None], torch.zeros((), device=clip.device))[0] for clip in video])
         found[f"psnr_{name}"] = psnr(out.clamp(-1, 1), video).mean().item()
     return found
