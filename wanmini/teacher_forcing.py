@@ -21,7 +21,7 @@ from wan.modules.cache import window_frames
 from wan.modules.causal_model import BlockInputs, CausalWanModel
 
 KeysValues = tuple[Tensor, Tensor]
-BothPasses = Callable[..., tuple[Tensor, Tensor]]
+Kept = dict[str, KeysValues]  # of one layer and one past, by kind
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Given:
 class TwoPasses:
     """Stands where a layer has its caches (of which the reference model only writes): keeps what the first pass writes, and puts it before what the second does."""
 
-    def __init__(self) -> None:
-        self.kept: dict[str, KeysValues] = {}
+    def __init__(self, kept: Kept | None = None) -> None:
+        self.kept: Kept = kept or {}
 
     def layer(self, kind: str, index: int) -> _Layer:
         return _Layer(self.kept, kind)
@@ -51,7 +51,7 @@ class TwoPasses:
 
 @dataclass(frozen=True)
 class _Layer:
-    kept: dict[str, KeysValues]
+    kept: Kept
     kind: str
 
     def write(self, k: Tensor, v: Tensor) -> KeysValues:
@@ -83,32 +83,85 @@ class ByBlocks:
         return torch.cat([before, clips[-1]], 2).flatten(0, 1)
 
 
-def teacher_forced(
-    model: CausalWanModel, past: Tensor, noisy: Tensor, t: Tensor, given: Given, both: BothPasses | None = None
-) -> Tensor:
-    """Flow [B, 16, F, h, w] of `noisy` at t [B, F], each block behind the clean latents `past` of the blocks before.
+def _past_pass(layer: nn.Module, clean: Tensor, inputs: BlockInputs) -> tuple[Tensor, Kept]:
+    cache = TwoPasses()
+    return layer(clean, replace(inputs, cache=cache)), cache.kept
 
-    `both` may be a compiled `both_passes`, which is nearly all of the work and none of the host's.
-    """
-    block = model.num_frame_per_block
-    assert window_frames(model.config.local_attn_size) == 2 * block, "the minis see one block behind the present one"
-    clean, clean_inputs, _ = _embed(model, past, torch.zeros_like(t), given)
-    tokens, inputs, grid = _embed(model, noisy, t, given)
-    one, two = (ByBlocks(noisy.shape[2] // block, clips) for clips in (1, 2))
-    clean_inputs = replace(clean_inputs, frame_mask=one, token_mask=one)
-    inputs = replace(inputs, frame_mask=two, token_mask=two)
+
+def _pass_behind(layer: nn.Module, kept: Kept, noisy: Tensor, inputs: BlockInputs) -> Tensor:
+    return layer(noisy, replace(inputs, cache=TwoPasses(kept)))
+
+
+def _both_passes(
+    layer: nn.Module, clean: Tensor, clean_inputs: BlockInputs, noisy: Tensor, inputs: BlockInputs
+) -> tuple[Tensor, Tensor]:
+    """One layer: tokens of the clean clip, also for what they leave behind, then those of the noisy clip."""
+    clean, kept = _past_pass(layer, clean, clean_inputs)
+    return clean, _pass_behind(layer, kept, noisy, inputs)
+
+
+class Passes:
+    """The work in the layers, which may be compiled; everything else in a forward is little."""
+
+    def __init__(self, compiled: bool = False):
+        if compiled:  # the layers differ in weights and in their number, which is no reason to compile again
+            torch._dynamo.config.allow_unspec_int_on_nn_module = True
+        self.both, self.past, self.behind = (
+            torch.compile(f) if compiled else f for f in (_both_passes, _past_pass, _pass_behind)
+        )
+
+
+EAGER = Passes()
+
+
+def teacher_forced(
+    model: CausalWanModel, past: Tensor, noisy: Tensor, t: Tensor, given: Given, passes: Passes = EAGER
+) -> Tensor:
+    """Flow [B, 16, F, h, w] of `noisy` at t [B, F], each block behind the clean latents `past` of the blocks before."""
+    clean, clean_inputs = _embed_past(model, past, given)
+    tokens, inputs, grid = _embed_noisy(model, noisy, t, given)
     for layer in model.blocks:
-        clean, tokens = (both or both_passes)(layer, clean, clean_inputs, tokens, inputs)
+        clean, tokens = passes.both(layer, clean, clean_inputs, tokens, inputs)
     return model.unembed(tokens, inputs, grid)
 
 
-def both_passes(
-    block: nn.Module, clean: Tensor, clean_inputs: BlockInputs, noisy: Tensor, inputs: BlockInputs
-) -> tuple[Tensor, Tensor]:
-    """One layer: tokens of the clean clip, also for what they leave behind, then those of the noisy clip."""
-    kept = TwoPasses()
-    clean = block(clean, replace(clean_inputs, cache=kept))
-    return clean, block(noisy, replace(inputs, cache=kept))
+def past_of(model: CausalWanModel, past: Tensor, given: Given, passes: Passes = EAGER) -> list[Kept]:
+    """What every layer keeps of a past, to be used more than once."""
+    clean, inputs = _embed_past(model, past, given)
+    kept = []
+    for layer in model.blocks:
+        clean, of_layer = passes.past(layer, clean, inputs)
+        kept.append(of_layer)
+    return kept
+
+
+def flow_behind(
+    model: CausalWanModel, kept: list[Kept], noisy: Tensor, t: Tensor, given: Given, passes: Passes = EAGER
+) -> Tensor:
+    """What `teacher_forced` gives, behind the past of `past_of`."""
+    tokens, inputs, grid = _embed_noisy(model, noisy, t, given)
+    for layer, of_layer in zip(model.blocks, kept, strict=True):
+        tokens = passes.behind(layer, of_layer, tokens, inputs)
+    return model.unembed(tokens, inputs, grid)
+
+
+def _embed_past(model: CausalWanModel, past: Tensor, given: Given) -> tuple[Tensor, BlockInputs]:
+    frames = past.shape[2]
+    assert window_frames(model.config.local_attn_size) == 2 * model.num_frame_per_block, "the minis see one block back"
+    clean, inputs, _ = _embed(model, past, past.new_zeros(len(past), frames, dtype=torch.float32), given)
+    return clean, _by_blocks(inputs, frames // model.num_frame_per_block, 1)
+
+
+def _embed_noisy(
+    model: CausalWanModel, noisy: Tensor, t: Tensor, given: Given
+) -> tuple[Tensor, BlockInputs, tuple[int, int, int]]:
+    tokens, inputs, grid = _embed(model, noisy, t, given)
+    return tokens, _by_blocks(inputs, noisy.shape[2] // model.num_frame_per_block, 2), grid
+
+
+def _by_blocks(inputs: BlockInputs, blocks: int, clips: int) -> BlockInputs:
+    mask = ByBlocks(blocks, clips)
+    return replace(inputs, frame_mask=mask, token_mask=mask)
 
 
 def _embed(

@@ -2,7 +2,8 @@
 
 The encoder is left as it is, and so are the latents: models trained on them keep fitting, and a decoder may be trained
 while they are. Both minis read the same encoder's latents; each has a decoder that spends all of itself on its own
-pictures. Scenes are seen through windows around their objects, which are what matters in them and little of the whole.
+pictures. Scenes are seen through windows around their objects for a moment, which are what matters in them and little of
+the whole.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import argparse
 import dataclasses
 import json
 import logging
+import random
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -19,29 +22,33 @@ from torch import Tensor
 from wan.modules.vae import WanVAE
 from wanmini import sizes
 from wanmini.clips import HELD_OUT, MirroredWalks, SceneSource, WorldSource
+from wanmini.judge_scenes import read, score
 from wanmini.loss_curve import draw_curve
-from wanmini.scenes import attributes
+from wanmini.scenes import Scenes, attributes
 from wanmini.training import Learner, Replayed, Run, options, psnr, restore, store
 from wanmini.world.render import shade
 
 FRAMES = {"walks": 45, "scenes": attributes.FRAMES}
-WINDOW = (8, 12)  # latent rows and columns of a scene that are decoded
-WINDOWS = 3  # of each scene before the next: drawing and encoding one costs as much as an update
+WINDOW = (6, 8, 10)  # latent frames, rows and columns of a scene that are decoded
+RUN_UP = 5  # frames of a window that begins later than its scene: decoded for what they leave behind, not judged
+RIM = 8  # pixels of a window that are not judged either, because the picture goes on beyond them
+WINDOWS = 8  # of each scene before the next: drawing and encoding one costs as much as several updates
 VIVID = 0.4  # hue of what is an object of a scene, and not its backdrop
 OBJECT_WEIGHT = 4.0  # of a pixel of an object, beside 1 of the backdrop
 EDGE_WEIGHT = 0.5  # differences between neighbours in x, y and time
-ENERGY_WEIGHT = 0.5  # how much edge there is in each patch, wherever in it: least squares alone would blur
 PATCH = 8
 
 
-def losses(vae: WanVAE, latents: Tensor, video: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Total loss and squared error of decoded latents."""
-    out = vae.decode(latents, whole=True).float()
+def losses(
+    vae: WanVAE, latents: Tensor, video: Tensor, weight: Tensor, judged: Tensor, energy: float
+) -> tuple[Tensor, Tensor]:
+    """Total loss and squared error of decoded latents, over what is judged, [t, h, w]."""
+    out = torch.where(judged, vae.decode(latents, whole=True).float(), video)
     error = out - video
     edges = sum(error.diff(dim=d).abs().mean() for d in (2, 3, 4))
     square = error.pow(2).mean()
     near = (weight * (error.abs() + 2 * error.pow(2))).mean()
-    return near + EDGE_WEIGHT * edges + ENERGY_WEIGHT * energy_error(out, video), square
+    return near + EDGE_WEIGHT * edges + energy * energy_error(out, video), square
 
 
 def energy_error(out: Tensor, video: Tensor) -> Tensor:
@@ -57,7 +64,7 @@ def edge_energy(video: Tensor) -> Tensor:
 
 
 class Data:
-    """Clips with the latents of a frozen encoder: (latents, video, weight of each pixel)."""
+    """Clips with the latents of a frozen encoder: (latents, video, weight of each pixel, what is judged)."""
 
     def __init__(self, args: argparse.Namespace, vae: WanVAE, seed: int):
         self.args, self.vae, self.frames = args, vae, args.frames or FRAMES[args.data]
@@ -73,21 +80,26 @@ class Data:
         return self.walks.draw(step, self.args.batch, self.frames)
 
     @torch.no_grad()
-    def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
+    def batch(self, step: int) -> tuple[Tensor, ...]:
         if self.clips is None or step % (WINDOWS if self.args.data == "scenes" else 1) == 0:
             video = self.video(step)
             self.clips = video, *(m.float() for m in self.vae.encode_moments(video, whole=True))
         video, mu, logvar = self.clips
         latents = mu + (0.5 * logvar.clamp(-20, 10)).exp() * torch.randn_like(mu)
         if self.args.data == "walks":
-            return latents, video, torch.ones_like(video[:, :1])
+            return latents, video, torch.ones_like(video[:, :1]), torch.ones_like(video[0, 0]).bool()
+        frames, *cells = WINDOW
+        first = random.randrange(max(1, latents.shape[2] - frames + 1))
+        latents, video = latents[:, :, first : first + frames], video[:, :, 4 * first : 4 * (first + frames) - 3]
         vivid = (video.amax(1, keepdim=True) - video.amin(1, keepdim=True) > VIVID).float()
-        rows, columns = window_of(vivid, WINDOW)
+        rows, columns = window_of(vivid, cells)
         latents, video, vivid = (window(v, rows, columns, s) for v, s in ((latents, 1), (video, 8), (vivid, 8)))
-        return latents, video, 1 + OBJECT_WEIGHT * vivid
+        judged = torch.zeros_like(video[0, 0]).bool()
+        judged[RUN_UP if first else 0 :, RIM:-RIM, RIM:-RIM] = True
+        return latents, video, 1 + OBJECT_WEIGHT * vivid, judged
 
 
-def window_of(vivid: Tensor, cells: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def window_of(vivid: Tensor, cells: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Latent rows and columns, [n, rows] and [n, columns], around where the objects of [n, 1, t, h, w] are at some time."""
     n, _, t, h, w = vivid.shape
     moment = vivid[torch.arange(n), 0, torch.randint(t, (n,))]  # [n, h, w]
@@ -119,13 +131,19 @@ def evaluate(vae: WanVAE, data: Data) -> dict[str, float]:
     video = data.video(0)
     out = torch.cat([vae.decode(vae.encode_moments(v[None], whole=True)[0], whole=True) for v in video]).clamp(-1, 1)
     share = edge_energy(out.float()).mean() / edge_energy(video).mean()
-    return {"psnr": psnr(out, video).mean().item(), "edges": share.item()}
+    found = {"psnr": psnr(out, video).mean().item(), "edges": share.item()}
+    if data.args.data == "walks":
+        return found
+    seeds = torch.arange(HELD_OUT, HELD_OUT + len(video))
+    right = score(read(out.float().cpu()), Scenes.sample(seeds))
+    return found | {name: right[name].mean().item() for name in ("shape", "colour")}
 
 
 def train(args: argparse.Namespace) -> dict[str, float]:
     device = torch.device(args.device)
     run = Run(args.out, f"train_decoder_{args.data}", args.minutes)
     torch.manual_seed(args.seed)
+    random.seed(args.seed)
     vae = WanVAE(sizes.VAE)  # which does not normalise
     first = restore(vae, args.resume / "vae")
     was = json.loads((args.resume / "vae" / "config.json").read_text())
@@ -139,7 +157,7 @@ def train(args: argparse.Namespace) -> dict[str, float]:
     compute = torch.compile(losses, dynamic=False) if args.compile else losses
 
     def update(*batch: Tensor) -> tuple[Tensor, ...]:
-        loss, square = compute(vae, *batch)
+        loss, square = compute(vae, *batch, args.energy_weight)
         return loss.detach(), square.detach(), learner.step(loss)
 
     def save(steps: int) -> WanVAE:
@@ -169,11 +187,17 @@ def train(args: argparse.Namespace) -> dict[str, float]:
 def main() -> None:
     parser = options(__doc__)
     parser.add_argument("--data", choices=tuple(FRAMES), required=True)
-    parser.add_argument("--batch", type=int, default=24)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument(
+        "--energy_weight",
+        type=float,
+        default=0.5,
+        help="of how much edge there is in each patch, wherever in it: least squares alone would blur",
+    )
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--last", type=float, default=0.02, help="share of the rate at the end of the run")
     args = parser.parse_args()
-    args.height, args.width, args.note_every, args.frames, args.batch_held_out = sizes.HEIGHT, sizes.WIDTH, 25, None, 16
+    args.height, args.width, args.note_every, args.frames, args.batch_held_out = sizes.HEIGHT, sizes.WIDTH, 25, None, 64
     if args.smoke:
         args.batch, args.frames, args.steps, args.note_every, args.batch_held_out = 2, 9, 3, 1, 2
     logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -3,8 +3,9 @@
 Stage 1 (the default) is flow matching with teacher forcing, behind a past that is sometimes a little noisy. Stage 2
 (`--own 0.7`) puts the model's own frames in the place of the past: they are made by denoising the truth from an
 inference step on, block behind block, so they carry the model's blemishes but not a different world, and the target
-stays right. Noise levels are drawn from all, and half of the time from those that inference uses. It ends with PSNR
-against the renderer on held-out walks.
+stays right. Noise levels are drawn from all, and half of the time from those that inference uses. Stage 3 (`--teacher RUN`)
+learns to do in inference's steps what the teacher does in many; see `wanmini.distil`. It ends with a rollout in held-out
+maps beside the renderer.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from __future__ import annotations
 import argparse
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -26,9 +28,11 @@ from wan.modules.vae import WanVAE
 from wan.schedule import Schedule, few_step, shifted
 from wanmini import sizes
 from wanmini.clips import HELD_OUT, WorldSource
+from wanmini.distil import Walker, lessons
+from wanmini.judge_world import contrast, sharpness
 from wanmini.loss_curve import draw_curve
 from wanmini.own_rollout import own_latents
-from wanmini.teacher_forcing import BothPasses, Given, both_passes, teacher_forced
+from wanmini.teacher_forcing import Given, Passes, teacher_forced
 from wanmini.training import Learner, Replayed, Run, options, psnr, restore, store
 from wanmini.world.render import shade
 from wanmini.world_pool import WorldPool, encode, picture, video_frames
@@ -72,15 +76,28 @@ def roughened(latents: Tensor) -> Tensor:
     return (1 - level) * latents + level * torch.randn_like(latents)
 
 
-def losses(world: MiniWorld, past: Tensor, batch: Batch, sigma: Tensor, both: BothPasses) -> tuple[Tensor, Tensor]:
+@dataclass(frozen=True)
+class Lesson:
+    """What one update learns from: a past, noisy latents behind it, and the flow they should be given."""
+
+    batch: Batch
+    past: Tensor
+    noisy: Tensor
+    flow: Tensor
+    sigma: Tensor  # [B, F]
+
+    def values(self) -> tuple[Tensor, ...]:
+        return self.past, self.noisy, self.flow, self.sigma, *self.batch.values()
+
+
+def losses(
+    world: MiniWorld, past: Tensor, noisy: Tensor, flow: Tensor, sigma: Tensor, batch: Batch, passes: Passes
+) -> tuple[Tensor, Tensor]:
     """Mean squared error of the flow, and of the clean latents it points at."""
-    truth, dtype = batch["latents"].float(), world.causal.dtype
-    noise, level = torch.randn_like(truth), sigma[:, None, :, None, None]
-    noisy = (1 - level) * truth + level * noise
-    given = world.given(batch)
-    flow = teacher_forced(world.causal, past.to(dtype), noisy.to(dtype), 1000 * sigma, given, both).float()
-    error = flow - (noise - truth)
-    return error.pow(2).mean(), (level * error).pow(2).mean()
+    dtype = world.causal.dtype
+    predicted = teacher_forced(world.causal, past.to(dtype), noisy.to(dtype), 1000 * sigma, world.given(batch), passes)
+    error = predicted.float() - flow
+    return error.pow(2).mean(), (sigma[:, None, :, None, None] * error).pow(2).mean()
 
 
 class Pasts:
@@ -113,12 +130,38 @@ class Pasts:
 
     def _first_step(self) -> int:
         """Mostly from the truth under the noise of a later step; now and then from nothing but noise."""
-        return 0 if random.random() < 0.2 else random.randrange(1, len(self.schedule.sigmas))
+        return 0 if random.random() < self.args.own_freely else random.randrange(1, len(self.schedule.sigmas))
+
+
+def from_truth(pasts: Pasts, schedule: Schedule) -> Iterator[Lesson]:
+    """Flow matching: the truth under noise."""
+    while True:
+        batch, past = pasts.next()
+        truth = batch["latents"].float()
+        sigma = draw_sigmas(len(truth), truth.shape[2] // sizes.BLOCK, schedule, truth.device)
+        noise, level = torch.randn_like(truth), sigma[:, None, :, None, None]
+        yield Lesson(batch, past, (1 - level) * truth + level * noise, noise - truth, sigma)
+
+
+def from_teacher(
+    pasts: Pasts, schedule: Schedule, teacher: MiniWorld, walker: Walker, graphs: bool
+) -> Iterator[Lesson]:
+    """Distillation: where the teacher arrives, each walk used for every step."""
+
+    def walk(past: Tensor, *values: Tensor) -> tuple[Tensor, ...]:
+        return walker.walk(teacher.causal, past.to(teacher.causal.dtype), teacher.given(pasts.pool.named(*values)))
+
+    walked = Replayed(torch.no_grad()(walk), graphs)
+    while True:
+        batch, past = pasts.next()
+        for noisy, flow, sigma in lessons(*walked(past, *batch.values()), schedule.sigmas):
+            yield Lesson(batch, past, noisy, flow, sigma)
 
 
 @torch.no_grad()
 def evaluate(world: MiniWorld, vae: WanVAE, args: argparse.Namespace, schedule: Schedule) -> dict[str, float]:
-    """PSNR of rollouts in held-out maps, over the first 3 blocks and over all; and of the VAE alone, the ceiling."""
+    """Rollouts in held-out maps: PSNR over the first 3 blocks and over all, and of the VAE alone, the ceiling; contrast
+    and sharpness of the last block, as shares of the real ones."""
     source = WorldSource(HELD_OUT, torch.device(args.device), (args.height, args.width))
     frames = sizes.BLOCK * args.blocks
     clips = source.draw(args.batch_held_out, video_frames(frames))
@@ -128,11 +171,13 @@ def evaluate(world: MiniWorld, vae: WanVAE, args: argparse.Namespace, schedule: 
         torch.cat([vae.decode(clip[None].to(vae.conv1.weight.dtype), whole=True) for clip in z])
         for z in (latents, batch["latents"])
     )
-    first = video_frames(3 * sizes.BLOCK)
+    first, late = video_frames(3 * sizes.BLOCK), slice(-4 * sizes.BLOCK, None)
     return {
         "psnr_3_blocks": psnr(video[:, :, :first].clamp(-1, 1), clips.video[:, :, :first]).mean().item(),
         "psnr_all_blocks": psnr(video.clamp(-1, 1), clips.video).mean().item(),
         "psnr_vae": psnr(ceiling.clamp(-1, 1), clips.video).mean().item(),
+        "last_contrast": (contrast(video[:, :, late]) / contrast(clips.video[:, :, late])).item(),
+        "last_sharpness": (sharpness(video[:, :, late].float()) / sharpness(clips.video[:, :, late])).item(),
     }
 
 
@@ -147,6 +192,12 @@ def averaged(learner: Learner, device: torch.device, dtype: torch.dtype) -> Mini
     world = MiniWorld()
     world.load_state_dict(learner.averaged())
     return world.to(device, dtype)
+
+
+def load_world(folder: Path, device: torch.device, dtype: torch.dtype) -> MiniWorld:
+    world = MiniWorld()
+    load(world, folder)
+    return world.to(device, dtype).requires_grad_(False)
 
 
 def load(world: MiniWorld, folder: Path) -> int:
@@ -172,23 +223,24 @@ def train(args: argparse.Namespace) -> dict[str, float]:
     for _ in range(args.pool_at_start // args.batch_drawn):
         pool.refresh()
     pasts = Pasts(world, pool, args, schedule)
-    if args.compile:  # the layers differ in weights and in their number, which is no reason to compile again
-        torch._dynamo.config.allow_unspec_int_on_nn_module = True
-    both = torch.compile(both_passes) if args.compile else both_passes
+    passes = Passes(args.compile)
+    source_of_lessons = from_truth(pasts, schedule)
+    if args.teacher:
+        walker = Walker(tuple(args.denoising_steps), args.teacher_steps // len(args.denoising_steps), passes)
+        source_of_lessons = from_teacher(pasts, schedule, load_world(args.teacher, device, dtype), walker, args.graphs)
 
-    def update(past: Tensor, sigma: Tensor, *values: Tensor) -> tuple[Tensor, ...]:
-        loss, clean = losses(world, past, pool.named(*values), sigma, both)
+    def update(*values: Tensor) -> tuple[Tensor, ...]:
+        past, noisy, flow, sigma, *rest = values
+        loss, clean = losses(world, past, noisy, flow, sigma, pool.named(*rest), passes)
         return loss.detach(), clean.detach(), learner.step(loss)
 
     replayed = Replayed(update, args.graphs)
     step = first
-    for step in run.steps(first, args.steps):
+    for step, lesson in zip(run.steps(first, args.steps), source_of_lessons):
         if step % args.refresh_every == 0:
             pool.refresh()
-        batch, past = pasts.next()
-        sigma = draw_sigmas(len(past), args.blocks, schedule, device)
         learner.tick()
-        loss, clean, norm = replayed(past, sigma, *batch.values())
+        loss, clean, norm = replayed(*lesson.values())
         if step % args.note_every == 0:
             run.note(step, loss=loss, clean=clean, gradient=norm)
         if run.time_to_save():
@@ -204,6 +256,9 @@ def main() -> None:
     parser = options(__doc__)
     parser.add_argument("--vae", type=Path, required=True, help="folder that train_vae left")
     parser.add_argument("--own", type=float, default=0.0, help="share of updates behind the model's own past (stage 2)")
+    parser.add_argument("--own_freely", type=float, default=0.2, help="share of own pasts begun from nothing but noise")
+    parser.add_argument("--teacher", type=Path, help="run of stage 1 or 2 whose walks are learned from (stage 3)")
+    parser.add_argument("--teacher_steps", type=int, default=12, help="of a walk; a multiple of the denoising steps")
     parser.add_argument("--blocks", type=int, default=7, help="length of clips")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rate", type=float, default=1e-3)

@@ -10,7 +10,7 @@ from wan.config import ActionConfig, CausalConfig
 from wan.modules.causal_model import CausalWanModel
 from wan.schedule import few_step
 from wanmini.own_rollout import OwnRollout, own_latents
-from wanmini.teacher_forcing import Given, teacher_forced
+from wanmini.teacher_forcing import Given, flow_behind, past_of, teacher_forced
 
 ACTION = ActionConfig(blocks=(0,), heads_num=1, hidden_size=8, img_hidden_size=48, keyboard_hidden_dim=64, mouse_hidden_dim=64)  # fmt: skip
 CONFIG = CausalConfig(dim=48, ffn_dim=64, freq_dim=32, num_heads=2, num_layers=2, visual_dim=24, action_config=ACTION)
@@ -48,6 +48,16 @@ def test_equal_to_a_rollout_with_caches(model: CausalWanModel) -> None:
     assert torch.allclose(
         teacher_forced(model, past, noisy, t, given), _rolled(model, past, noisy, times, given), atol=2e-5
     )
+
+
+@torch.no_grad()
+def test_a_past_passed_once_serves_many_times(model: CausalWanModel) -> None:
+    past, given = torch.randn(2, 16, 3 * BLOCKS, *SIZE), _given()
+    kept = past_of(model, past, given)
+    for t in (1000.0, 625.0):
+        noisy, times = torch.randn_like(past), torch.full((2, 3 * BLOCKS), t)
+        want = teacher_forced(model, past, noisy, times, given)
+        assert torch.equal(flow_behind(model, kept, noisy, times, given), want)
 
 
 def test_the_past_is_trained_too(model: CausalWanModel) -> None:
