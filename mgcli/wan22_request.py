@@ -19,7 +19,10 @@ from wanmini import sizes
 MINI_TASK = "t2v-A14B"  # what the embedded mini is a small one of
 MINI_SIZE = f"{sizes.WIDTH}*{sizes.HEIGHT}"
 # how the mini makes a video unless it is told otherwise
-MINI = {"size": MINI_SIZE, "any_size": True, "frame_num": sizes.SCENE_FRAMES, "sample_steps": sizes.SCENE_STEPS}
+MINI = {
+    "size": MINI_SIZE, "any_size": True, "frame_num": sizes.SCENE_FRAMES, "sample_steps": sizes.SCENE_STEPS,
+    "sample_guide_scale": sizes.SCENE_GUIDANCE,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

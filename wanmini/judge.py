@@ -102,6 +102,7 @@ def scene_request(prompt: str, seed: int, **flags: Any) -> ResolvedRequest:
     """A clip of the size and length the mini makes; `flags` are a Request's."""
     size = {"size": f"{sizes.WIDTH}*{sizes.HEIGHT}", "any_size": True}
     own: dict[str, Any] = {"frame_num": sizes.SCENE_FRAMES, "sample_steps": sizes.SCENE_STEPS}
+    own["sample_guide_scale"] = sizes.SCENE_GUIDANCE
     return Request(prompt=prompt, base_seed=seed, **(size | own | flags)).resolved()
 
 

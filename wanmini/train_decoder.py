@@ -31,7 +31,9 @@ from wanmini.world.render import shade
 FRAMES = {"walks": 45, "scenes": attributes.FRAMES}
 WINDOW = (6, 8, 10)  # latent frames, rows and columns of a scene that are decoded
 RUN_UP = 5  # frames of a window that begins later than its scene: decoded for what they leave behind, not judged
-RIM = 8  # pixels of a window that are not judged either, because the picture goes on beyond them
+RIM = 8  # pixels of a window that are not judged either, where the picture goes on beyond them
+ANYWHERE = 0.25  # share of windows that are not around an object; and of those that begin with their scene
+ROUGH = 0.15  # the most noise in latents, of their spread: those that a model makes are not those of an encoder
 WINDOWS = 8  # of each scene before the next: drawing and encoding one costs as much as several updates
 VIVID = 0.4  # hue of what is an object of a scene, and not its backdrop
 OBJECT_WEIGHT = 4.0  # of a pixel of an object, beside 1 of the backdrop
@@ -42,7 +44,7 @@ PATCH = 8
 def losses(
     vae: WanVAE, latents: Tensor, video: Tensor, weight: Tensor, judged: Tensor, energy: float
 ) -> tuple[Tensor, Tensor]:
-    """Total loss and squared error of decoded latents, over what is judged, [t, h, w]."""
+    """Total loss and squared error of decoded latents, over what is judged, [n, 1, t, h, w]."""
     out = torch.where(judged, vae.decode(latents, whole=True).float(), video)
     error = out - video
     edges = sum(error.diff(dim=d).abs().mean() for d in (2, 3, 4))
@@ -87,30 +89,45 @@ class Data:
         video, mu, logvar = self.clips
         latents = mu + (0.5 * logvar.clamp(-20, 10)).exp() * torch.randn_like(mu)
         if self.args.data == "walks":
-            return latents, video, torch.ones_like(video[:, :1]), torch.ones_like(video[0, 0]).bool()
+            return latents, video, torch.ones_like(video[:, :1]), torch.ones_like(video[:, :1]).bool()
         frames, *cells = WINDOW
-        first = random.randrange(max(1, latents.shape[2] - frames + 1))
+        latents = latents + ROUGH * mu.std() * torch.rand(len(mu), 1, 1, 1, 1, device=mu.device) * torch.randn_like(mu)
+        last = max(0, latents.shape[2] - frames)
+        first = 0 if random.random() < ANYWHERE else random.randint(0, last)
         latents, video = latents[:, :, first : first + frames], video[:, :, 4 * first : 4 * (first + frames) - 3]
         vivid = (video.amax(1, keepdim=True) - video.amin(1, keepdim=True) > VIVID).float()
-        rows, columns = window_of(vivid, cells)
+        rows, columns = window_of(vivid, cells, ANYWHERE)
+        judged = judged_of(rows, columns, latents.shape[3:], video.shape[2], RUN_UP if first else 0)
         latents, video, vivid = (window(v, rows, columns, s) for v, s in ((latents, 1), (video, 8), (vivid, 8)))
-        judged = torch.zeros_like(video[0, 0]).bool()
-        judged[RUN_UP if first else 0 :, RIM:-RIM, RIM:-RIM] = True
         return latents, video, 1 + OBJECT_WEIGHT * vivid, judged
 
 
-def window_of(vivid: Tensor, cells: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Latent rows and columns, [n, rows] and [n, columns], around where the objects of [n, 1, t, h, w] are at some time."""
+def window_of(vivid: Tensor, cells: Sequence[int], anywhere: float) -> tuple[Tensor, Tensor]:
+    """Latent rows and columns, [n, rows] and [n, columns], around where the objects of [n, 1, t, h, w] are at some time;
+    for a share of them somewhere else."""
     n, _, t, h, w = vivid.shape
     moment = vivid[torch.arange(n), 0, torch.randint(t, (n,))]  # [n, h, w]
+    lost = torch.rand(n, device=vivid.device) < anywhere
     found = []
     for axis, (size, cell) in zip((2, 1), zip((h, w), cells, strict=True), strict=True):
         along = moment.sum(axis)
         middle = (along * torch.arange(size, device=along.device)).sum(1) / along.sum(1).clamp(min=1)
+        middle = torch.where(lost, size * torch.rand(n, device=along.device), middle)
         jitter = torch.randint(-16, 17, (n,), device=along.device)
         first = ((middle + jitter) / 8 - cell / 2).round().clamp(0, size // 8 - cell).long()
         found.append(first[:, None] + torch.arange(cell, device=along.device))
     return found[0], found[1]
+
+
+def judged_of(rows: Tensor, columns: Tensor, cells: Sequence[int], frames: int, run_up: int) -> Tensor:
+    """Which pixels of windows into a picture of `cells` have all around them that they depend on, [n, 1, t, h, w]."""
+    inside = []
+    for where, count in zip((rows, columns), cells, strict=True):
+        pixel = torch.arange(8 * where.shape[1], device=where.device)
+        first, last = where[:, :1] == 0, where[:, -1:] == count - 1
+        inside.append(((pixel >= RIM) | first) & ((pixel < len(pixel) - RIM) | last))
+    time = torch.arange(frames, device=rows.device) >= run_up
+    return time[:, None, None] & inside[0][:, None, None, :, None] & inside[1][:, None, None, None, :]
 
 
 def window(x: Tensor, rows: Tensor, columns: Tensor, scale: int) -> Tensor:

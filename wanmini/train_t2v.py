@@ -21,6 +21,7 @@ from wan.modules.model import WanModel
 from wan.modules.t5 import T5Encoder
 from wan.modules.vae import WanVAE
 from wan.schedule import shifted, unipc
+from wan.text import clean
 from wan22.config import NEGATIVE_PROMPT, TASKS
 from wanmini import sizes
 from wanmini.clips import HELD_OUT, SceneSource
@@ -61,7 +62,7 @@ class MiniT2V(nn.Module):
 
 
 class Prompts:
-    """Captions to padded token ids, on the device."""
+    """Captions to padded token ids, on the device; the same ones that `wan22` makes of them."""
 
     def __init__(self, device: torch.device):
         self.tokenizer, self.device = scene_tokenizer.build(), device
@@ -70,7 +71,9 @@ class Prompts:
         self.nothing = self(["", NEGATIVE_PROMPT])
 
     def __call__(self, texts: list[str]) -> Tensor:
-        return torch.tensor([e.ids for e in self.tokenizer.encode_batch(texts)], device=self.device)
+        return torch.tensor(
+            [e.ids for e in self.tokenizer.encode_batch([clean(text) for text in texts])], device=self.device
+        )
 
     def dropped(self, ids: Tensor) -> Tensor:
         empty = self.nothing[torch.randint(2, (len(ids),), device=self.device)]
@@ -124,12 +127,11 @@ def sample(mini: MiniT2V, prompts: Prompts, texts: list[str], shape: tuple[int, 
     text, nothing = mini.read(prompts(texts)), mini.read(prompts([NEGATIVE_PROMPT])).expand(len(texts), -1, -1)
     schedule = unipc(steps, TASK.sample_shift)
     x = torch.randn(len(texts), *shape, device=prompts.device)
-    low, high = TASK.sample_guide_scale
     for t, sigma, following in zip(schedule.timesteps, schedule.sigmas, schedule.sigmas[1:]):
-        name, scale = ("high", high) if t >= 1000 * TASK.boundary else ("low", low)
+        name = "high" if t >= 1000 * TASK.boundary else "low"
         times = torch.full((len(x),), t, device=x.device)
         wanted, other = (mini.velocity(name, x, times, read) for read in (text, nothing))
-        x = x + (following - sigma) * (other + scale * (wanted - other)).float()
+        x = x + (following - sigma) * (other + sizes.SCENE_GUIDANCE * (wanted - other)).float()
     return x
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from wanmini.scenes import Scenes, draw
-from wanmini.train_decoder import VIVID, edge_energy, energy_error, window, window_of
+from wanmini.train_decoder import RIM, VIVID, edge_energy, energy_error, judged_of, window, window_of
 
 
 def test_windows_hold_the_objects() -> None:
@@ -13,7 +13,7 @@ def test_windows_hold_the_objects() -> None:
     scenes = Scenes.sample(torch.arange(24))
     video = draw(scenes[scenes.count == 1], frames=5)
     vivid = (video.amax(1, keepdim=True) - video.amin(1, keepdim=True) > VIVID).float()
-    rows, columns = window_of(vivid, (8, 12))
+    rows, columns = window_of(vivid, (8, 12), anywhere=0)
     assert rows.shape[1:] == (8,) and columns.shape[1:] == (12,)
     assert rows.min() >= 0 and rows.max() < 12 and columns.max() < 20
     share = window(vivid, rows, columns, 8).sum((1, 2, 3, 4)) / vivid.sum((1, 2, 3, 4))
@@ -27,6 +27,15 @@ def test_a_window_of_latents_is_the_window_of_their_pixels() -> None:
     cut = window(cells, rows, columns, 1)
     assert torch.equal(cut, cells[..., 2:10, 5:17])
     assert torch.equal(window(pixels, rows, columns, 8), cut.repeat_interleave(8, 3).repeat_interleave(8, 4))
+
+
+def test_a_window_is_judged_up_to_the_edge_of_the_picture_and_nowhere_else() -> None:
+    rows, columns = torch.tensor([[0, 1, 2], [1, 2, 3]]), torch.tensor([[0, 1, 2, 3], [0, 1, 2, 3]])
+    judged = judged_of(rows, columns, (4, 4), frames=9, run_up=5)
+    assert judged.shape == (2, 1, 9, 24, 32) and not judged[:, :, :5].any()
+    below, above = judged[0, 0, 5], judged[1, 0, 5]
+    assert below[: 24 - RIM].all() and not below[24 - RIM :].any()
+    assert above[RIM:].all() and not above[:RIM].any()
 
 
 def test_edge_energy_finds_blur_and_not_where_an_edge_is() -> None:

@@ -15,9 +15,12 @@ from torch import nn
 from wan.checkpoint import load_vae
 from wan.config import VAEConfig
 from wan.modules.vae import WanVAE
-from wanmini import judge
+from wan.text import Tokenizer
+from wan22.config import NEGATIVE_PROMPT
+from wanmini import judge, sizes
 from wanmini.clips import WorldSource
-from wanmini.train_t2v import TASK, draw_sigmas
+from wanmini.scenes import tokenizer as scene_tokenizer
+from wanmini.train_t2v import TASK, Prompts, draw_sigmas
 from wanmini.training import Learner, Muon, Replayed, Run, options, restore, store
 
 VAE = VAEConfig(dim=4, dim_mult=(1, 1, 1, 1), num_res_blocks=1, mean=(0.5,) * 16, std=(2.0,) * 16)
@@ -75,6 +78,15 @@ def test_sources_go_on_and_come_again() -> None:
 def test_each_expert_is_trained_on_its_side_of_the_boundary() -> None:
     high, low = (draw_sigmas(name, 1000, torch.device("cpu")) for name in ("high", "low"))
     assert high.min() >= TASK.boundary - 1e-6 > low.max() - 2e-6 and low.min() < 0.2 and high.max() > 0.99
+
+
+def test_training_reads_the_tokens_that_the_command_reads(tmp_path: Path) -> None:
+    scene_tokenizer.save(tmp_path / "tokenizer.json")
+    texts = [NEGATIVE_PROMPT, "Two red stars, slowly,  drift left.", ""]
+    read = Tokenizer(tmp_path / "tokenizer.json", sizes.TEXT_LEN)(texts)
+    ids = Prompts(torch.device("cpu"))(texts)
+    assert torch.equal(ids[:, : read.ids.shape[1]], read.ids) and (ids[:, read.ids.shape[1] :] == 0).all()
+    assert read.mask[0].sum() < 10  # other languages and their commas are left out
 
 
 def test_verdicts_name_each_bar_once() -> None:

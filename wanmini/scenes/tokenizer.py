@@ -39,10 +39,12 @@ def build() -> Tokenizer:
         {token: i for i, token in enumerate(tokens)}, unk_token="<unk>", continuing_subword_prefix=CONTINUED
     )
     tokenizer = Tokenizer(model)
-    # other scripts are left out before letters lose their accents: the default negative prompt is nearly empty here
+    # other scripts are left out before letters lose their accents, and the commas of a list that was all in one: the
+    # default negative prompt is nearly empty here
     latin = normalizers.Replace(Regex(r"[^\x00-\x{024F}]+"), " ")
+    listed = normalizers.Replace(Regex(r"^[\s,]+|[\s,]+$|,(?=\s*,)"), " ")
     tokenizer.normalizer = normalizers.Sequence(
-        [latin, normalizers.NFKD(), normalizers.StripAccents(), normalizers.Lowercase()]
+        [latin, listed, normalizers.NFKD(), normalizers.StripAccents(), normalizers.Lowercase()]
     )
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece(CONTINUED)
