@@ -100,10 +100,15 @@ def _action(models: GameModels, keyboard: Sequence[float], mouse: Sequence[float
 
 def scene_request(prompt: str, seed: int, **flags: Any) -> ResolvedRequest:
     """A clip of the size and length the mini makes; `flags` are a Request's."""
-    size = {"size": f"{sizes.WIDTH}*{sizes.HEIGHT}", "any_size": True}
-    own: dict[str, Any] = {"frame_num": sizes.SCENE_FRAMES, "sample_steps": sizes.SCENE_STEPS}
+    own: dict[str, Any] = {
+        "prompt": prompt,
+        "base_seed": seed,
+        "size": f"{sizes.WIDTH}*{sizes.HEIGHT}",
+        "any_size": True,
+    }
+    own |= {"frame_num": sizes.SCENE_FRAMES, "sample_steps": sizes.SCENE_STEPS}
     own["sample_guide_scale"] = sizes.SCENE_GUIDANCE
-    return Request(prompt=prompt, base_seed=seed, **(size | own | flags)).resolved()
+    return Request(**(own | flags)).resolved()
 
 
 def make_clips(folder: Path, requests: Sequence[ResolvedRequest], device: str) -> Iterator[tuple[float, np.ndarray]]:

@@ -40,9 +40,11 @@ def truncated(steps: int, high: int, mode: str = "cond") -> Flags:
 
 
 DPM: Flags = {"sample_solver": "dpm++"}
+OTHER_SEED: Flags = {"base_seed": 1_000_000}  # how far apart two exact clips of a prompt are
 # what a row is compared with is the exact clip of its own solver
 WAYS: dict[str, Flags] = {
     EXACT: {},
+    f"{EXACT}, another seed": OTHER_SEED,
     "16 steps": {"sample_steps": 16},
     "12 steps": {"sample_steps": 12},
     "9 steps": {"sample_steps": 9},
@@ -112,7 +114,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     if args.only:
         first, last = args.only
-        with (args.out / f"rows_{first}.jsonl").open("w") as file:
+        with (args.out / f"rows_{first}.jsonl").open("w", buffering=1) as file:  # what is stopped keeps its rows
             for row in rows(args.weights, range(first, last), args.device):
                 file.write(json.dumps(row) + "\n")
         return
