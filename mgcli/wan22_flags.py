@@ -51,6 +51,7 @@ ACCELERATIONS = Flags("Accelerations", {
     "enable_improved_frame_completion": (bool, "Same as --frame_completion improved; free."),
     "frame_completion": (str, "What completes half frames: repeat (default; the solver restarts), improved (it goes on), renoise (inserted frames get their own noise). All free."),
     "half_frame_rope": (str, "Where half frames are in time: native (default; side by side, so motion is slower) or stretch (every other). Free."),
+    "half_frame_noise": (str, "What half frames start from: alternate (default; the noise of frames 0, 2, 4, ...) or pairs (of all frames, two by two: nearer to the exact video). Free."),
     "cfg_truncate_steps": (int, "Lossy: the last N steps run one prompt instead of two (5 of 20: 1.14x less arithmetic)."),
     "cfg_truncate_high_noise_steps": (int, "Lossy: so do the last M steps of the high-noise expert (3 of 20: 1.08x less)."),
     "cfg_truncate_mode": (str, "What they run: cond (default; no guidance), uncond (the negative prompt), delta (cond, re-adding the last difference)."),

@@ -68,6 +68,7 @@ class Request:
     enable_improved_frame_completion: bool = False
     frame_completion: Literal["repeat", "improved", "renoise"] | None = None
     half_frame_rope: Literal["native", "stretch"] = "native"
+    half_frame_noise: Literal["alternate", "pairs"] = "alternate"
     cfg_truncate_steps: int = 0
     cfg_truncate_high_noise_steps: int = 0
     cfg_truncate_mode: Literal["cond", "uncond", "delta"] = "cond"

@@ -5,6 +5,8 @@ frame repeats its noise and a multistep solver remembers frames too:
   repeat    repeats the latents and restarts the solver (its next step is first order)
   improved  repeats the latents and the solver's memory, which goes on as if it had always had all frames
   renoise   interpolates the estimate of the clean video and gives the inserted frames their own noise at the same level
+
+How near the result is to the video of all frames depends more on the noise that half frames start from: see `start`.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ if TYPE_CHECKING:  # a plan is printed without torch
 
 Method = Literal["repeat", "improved", "renoise"]
 Rope = Literal["native", "stretch"]
+Start = Literal["alternate", "pairs"]
 
 
 def half(full: int) -> int:
@@ -60,7 +63,7 @@ def complete(
 ) -> Tensor:
     """The latents of all frames; `history` is completed, or restarted, with them.
 
-    `noise` is that of all frames, of which the half video had frames 0, 2, 4, ...; `sigma` is the noise level of `latents`
+    `noise` is that of all frames, of which the half video had its own (`start`); `sigma` is the noise level of `latents`
     and `last_sigma` that of the history's last sample.
     """
     full = noise.shape[2]
@@ -83,6 +86,15 @@ def insert(latents: Tensor, inserted: Tensor) -> Tensor:
     return completed
 
 
-def start(noise: Tensor, count: int) -> Tensor:
-    """The noise a run starts with: of all frames, or for half frames of frames 0, 2, 4, ..., so that both start alike."""
-    return noise if count == noise.shape[2] else noise[:, :, ::2]
+def start(noise: Tensor, count: int, kind: Start = "alternate") -> Tensor:
+    """The noise a run starts with: of all frames, or for half frames of frames 0, 2, 4, ..., so that both start alike.
+
+    With "pairs" a half frame from the second on also has the noise of the frame before it, their sum at unit variance. What is
+    slow in the noise decides where things are; half of the frames hold half of it, all pairs hold all of it.
+    """
+    if count == noise.shape[2]:
+        return noise
+    half_noise = noise[:, :, ::2].clone()
+    if kind == "pairs":
+        half_noise[:, :, 1:] = (noise[:, :, 1::2][:, :, : count - 1] + noise[:, :, 2::2]) / 2**0.5
+    return half_noise

@@ -94,7 +94,14 @@ class Generation:
 
     def _run(self, i: int, conditions: Conditions) -> Iterator[StepDone]:
         request = self.requests[i]
-        return denoise(self.plans[i], self._experts, self._noise(request), conditions, request.sample_solver)
+        return denoise(
+            self.plans[i],
+            self._experts,
+            self._noise(request),
+            conditions,
+            request.sample_solver,
+            request.half_frame_noise,
+        )
 
     def _noise(self, request: ResolvedRequest) -> Tensor:
         return draw_noise((self.parts.config.out_dim, *request.latent_size), request.base_seed, self.parts.device)

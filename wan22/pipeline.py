@@ -52,12 +52,17 @@ def draw_noise(shape: Sequence[int], seed: int, device: torch.device | str) -> T
 
 @torch.no_grad()
 def denoise(
-    steps: Sequence[Step], experts: ExpertSource, noise: Tensor, conditions: Conditions, solver_name: str = "unipc"
+    steps: Sequence[Step],
+    experts: ExpertSource,
+    noise: Tensor,
+    conditions: Conditions,
+    solver_name: str = "unipc",
+    half_noise: frames.Start = "alternate",
 ) -> Iterator[StepDone]:
     """From noise (1, C, F, H, W) of all frames to clean latents, one step at a time."""
     solver = SOLVERS[solver_name]([step.sigma for step in steps] + [0.0])
     history, guidance, texts = History(), Guidance(), Texts(conditions)
-    latents = frames.start(noise, steps[0].latent_frames)
+    latents = frames.start(noise, steps[0].latent_frames, half_noise)
     for step in steps:
         started = time.perf_counter()
         experts.get(step.expert)  # not kept: at a switch nothing here may hold on to the one that leaves

@@ -31,8 +31,9 @@ Flags = dict[str, Any]
 EXACT = "exact"
 
 
-def half(completion: str, rope: str = "native") -> Flags:
-    return {"enable_half_frame_generation": True, "frame_completion": completion, "half_frame_rope": rope}
+def half(completion: str, rope: str = "native", noise: str = "alternate") -> Flags:
+    chosen = {"frame_completion": completion, "half_frame_rope": rope, "half_frame_noise": noise}
+    return {"enable_half_frame_generation": True} | chosen
 
 
 def truncated(steps: int, high: int, mode: str = "cond") -> Flags:
@@ -49,10 +50,14 @@ WAYS: dict[str, Flags] = {
     "12 steps": {"sample_steps": 12},
     "9 steps": {"sample_steps": 9},
     **{f"half, {c}, {r} rope": half(c, r) for c in ("repeat", "improved", "renoise") for r in ("native", "stretch")},
+    "half, improved, native rope, pairs": half("improved", "native", "pairs"),
+    "half, renoise, native rope, pairs": half("renoise", "native", "pairs"),
+    "half, renoise, stretch rope, pairs": half("renoise", "stretch", "pairs"),
     **{f"cfg (5, 3), {mode}": truncated(5, 3, mode) for mode in ("cond", "uncond", "delta")},
     **{f"cfg ({n}, {m}), delta": truncated(n, m, "delta") for n, m in ((3, 0), (5, 0), (10, 6))},
     "half, improved + cfg (5, 3), cond": half("improved") | truncated(5, 3),
     "half, renoise + cfg (5, 3), cond": half("renoise") | truncated(5, 3),
+    "half, renoise, stretch rope, pairs + cfg (5, 3), cond": half("renoise", "stretch", "pairs") | truncated(5, 3),
     "half, renoise + cfg (5, 3), delta": half("renoise") | truncated(5, 3, "delta"),
     f"{EXACT}, dpm++": DPM,
     "half, improved, dpm++": DPM | half("improved"),

@@ -94,3 +94,14 @@ def test_renoising_keeps_the_frames_there_are_and_gives_the_inserted_ones_their_
     between = (x0[:, :, :-1] + x0[:, :, 1:]) / 2
     want = (1 - SIGMAS[4]) * between + SIGMAS[4] * noise[:, :, 1::2]
     torch.testing.assert_close(full[:, :, 1::2], want, atol=1e-6, rtol=0)  # float32, in another order
+
+
+@pytest.mark.parametrize("full", LENGTHS)
+def test_half_frames_start_from_noise_of_unit_variance_of_every_other_frame_or_of_pairs(full):
+    noise, count = torch.randn(1, 4, full, 16, 24, generator=torch.Generator().manual_seed(0)), frames.half(full)
+    assert torch.equal(frames.start(noise, full, "pairs"), noise)
+    alternate, pairs = (frames.start(noise, count, kind) for kind in ("alternate", "pairs"))
+    assert torch.equal(alternate, noise[:, :, ::2]) and pairs.shape == alternate.shape
+    assert torch.equal(pairs[:, :, 0], noise[:, :, 0]) and abs(pairs.std() - 1) < 0.05
+    seen = noise[:, :, : 2 * count - 1]  # of an even number the last frame has no partner
+    assert torch.allclose(pairs[:, :, 1:].sum(2) * 2**0.5, seen[:, :, 1:].sum(2), atol=1e-4)

@@ -37,7 +37,16 @@ def conditions(y=None) -> Conditions:
 
 def run(request: Request, experts=None, **kwargs):
     noise = draw_noise(FULL_SHAPE[1:], seed=3, device="cpu")
-    return list(denoise(plan(request), experts or Spy(), noise, conditions(**kwargs), request.sample_solver))
+    return list(
+        denoise(
+            plan(request),
+            experts or Spy(),
+            noise,
+            conditions(**kwargs),
+            request.sample_solver,
+            request.half_frame_noise,
+        )
+    )
 
 
 @pytest.mark.parametrize("request_", [REQUEST, replace(HALF, frame_completion="renoise", cfg_truncate_steps=2)])
@@ -47,8 +56,12 @@ def test_the_same_seed_gives_the_same_bytes(request_):
 
 
 def test_flags_that_change_nothing_change_no_byte():
-    off = replace(REQUEST, cfg_truncate_mode="delta", half_frame_rope="stretch")
+    off = replace(REQUEST, cfg_truncate_mode="delta", half_frame_rope="stretch", half_frame_noise="pairs")
     assert torch.equal(run(off)[-1].latents, run(REQUEST)[-1].latents)
+
+
+def test_half_frames_may_start_from_other_noise():
+    assert not torch.equal(run(replace(HALF, half_frame_noise="pairs"))[-1].latents, run(HALF)[-1].latents)
 
 
 @pytest.mark.parametrize("method", ["repeat", "improved", "renoise"])
