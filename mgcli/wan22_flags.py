@@ -1,7 +1,8 @@
 """The flags of `wan22`, as tables: several commands take the same ones, and a preset's keys are their names.
 
-What was not given stays out of the way (None), so that a preset can have said it. Costs are shares of the exact run's
-arithmetic at 49 frames and 20 steps; `wan22 plan` shows those of any other run.
+What was not given stays out of the way (None), so that a preset can have said it. Arithmetic is that of 49 frames and 20
+steps; `wan22 plan` shows that of any other run. Decibels and shares of right clips are the embedded mini's, against its exact
+clips: docs/accelerations.md.
 """
 
 from __future__ import annotations
@@ -46,15 +47,15 @@ VIDEO = Flags("Video", {
 })  # fmt: skip
 
 ACCELERATIONS = Flags("Accelerations", {
-    "accel": (str, "recommended: half frames, improved completion, truncation 5 and 3 (2.1x less arithmetic at 49 frames and 20 steps); exact: none (default)."),
-    "enable_half_frame_generation": (bool, "Lossy: half of the frames for the high-noise expert (1.6x less arithmetic)."),
-    "enable_improved_frame_completion": (bool, "Same as --frame_completion improved; free."),
-    "frame_completion": (str, "What completes half frames: repeat (default; the solver restarts), improved (it goes on), renoise (inserted frames get their own noise). All free."),
-    "half_frame_rope": (str, "Where half frames are in time: native (default; side by side, so motion is slower) or stretch (every other). Free."),
-    "half_frame_noise": (str, "What half frames start from: alternate (default; the noise of frames 0, 2, 4, ...) or pairs (of all frames, two by two: nearer to the exact video). Free."),
-    "cfg_truncate_steps": (int, "Lossy: the last N steps run one prompt instead of two (5 of 20: 1.14x less arithmetic)."),
-    "cfg_truncate_high_noise_steps": (int, "Lossy: so do the last M steps of the high-noise expert (3 of 20: 1.08x less)."),
-    "cfg_truncate_mode": (str, "What they run: cond (default; no guidance), uncond (the negative prompt), delta (cond, re-adding the last difference)."),
+    "accel": (str, "recommended: half frames (renoise, stretch, pairs), truncation 5 and 3: 2.1x less arithmetic at 49 frames and 20 steps, 26 dB from exact; exact: none (default)."),
+    "enable_half_frame_generation": (bool, "Lossy: half of the frames for the high-noise expert: 1.6x less arithmetic; as right as exact, but another video, 21 dB away (another seed: 20)."),
+    "enable_improved_frame_completion": (bool, "Same as --frame_completion improved; no time, 21 dB too."),
+    "frame_completion": (str, "What completes half frames: repeat (default; the solver restarts), improved (it goes on), renoise (inserted frames get their own noise). No time; within 0.4 dB."),
+    "half_frame_rope": (str, "Where half frames are in time: native (default; side by side) or stretch (every other: 22 dB). No time."),
+    "half_frame_noise": (str, "What half frames start from: alternate (default; the noise of frames 0, 2, 4, ...) or pairs (of all frames, two by two: 26 dB with renoise and stretch). No time."),
+    "cfg_truncate_steps": (int, "Lossy: the last N steps run one prompt instead of two. 5 of 20: 1.14x less arithmetic; with the 3 below 39 dB, shapes right 92 % instead of 96."),
+    "cfg_truncate_high_noise_steps": (int, "Lossy: so do the last M steps of the high-noise expert. 3 of 20: 1.08x less."),
+    "cfg_truncate_mode": (str, "What they run: cond (default; no guidance; 39 dB), uncond (the negative prompt; 30 dB, half of the shapes wrong), delta (cond, re-adding the last difference; 37 dB)."),
 })  # fmt: skip
 
 MACHINE = Flags("Machine", {
@@ -65,7 +66,7 @@ MACHINE = Flags("Machine", {
     "t5_cpu": (bool, "Run the text encoder on the host."),
     "dtype": (str, "Of the experts: bfloat16 (default; float32 on a CPU), float16 or float32."),
     "convert_model_dtype": (bool, "Upstream's spelling of --dtype bfloat16."),
-    "vae_tiling": (bool, "Lossy: decode in overlapping tiles, for little memory."),
+    "vae_tiling": (bool, "Lossy: decode in overlapping tiles, for little memory; 48 dB or more."),
     "reference": (bool, "Run the plain models, the measure of the fast ones: the same videos, slower."),
     "attention": (str, "auto (default), cudnn, flash or sdpa."),
     "compile": (bool, "torch.compile of the plain models' layers, for hardware the fast ones were not written for."),

@@ -15,7 +15,7 @@ from wanmini.study import EXACT, WAYS, baseline_of
 
 Row = dict[str, Any]
 JUDGED = ("shape", "colour", "count", "motion", "speed")
-HEADINGS = ("way", "forwards", "cost", "speed-up", *JUDGED, "pace", "MSE", "PSNR", "SSIM")
+HEADINGS = ("way", "clips", "forwards", "cost", *JUDGED, "pace", "MSE", "PSNR", "SSIM")
 
 
 def summary(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
@@ -25,6 +25,8 @@ def summary(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for way in WAYS:
         mine = [row for row in rows if row["way"] == way]
+        if not mine:
+            continue  # a study that was stopped
         faster = [seconds[baseline_of(way), row["prompt"]] / row["seconds"] for row in mine]
         mse = mean(mine, "mse")
         found[way] = {name: mean(mine, name) for name in (*JUDGED, "forwards", "ssim")} | {
@@ -46,7 +48,7 @@ def mean(rows: Sequence[Row], name: str) -> float:
 def table(found: dict[str, dict[str, float]]) -> str:
     lines = [f"| {' | '.join(HEADINGS)} |", "|---" * len(HEADINGS) + "|"]
     for way, values in found.items():
-        cells = [way, f"{values['forwards']:.0f}", f"{values['relative_cost']:.2f}", f"{values['speedup']:.2f}x"]
+        cells = [way, *(f"{values[name]:.0f}" for name in ("clips", "forwards")), f"{values['relative_cost']:.2f}"]
         cells += [f"{100 * values[name]:.0f} %" for name in JUDGED] + [f"{values['pace']:.2f}"]
         same = not values["mse"]
         cells += ["", "", ""] if same else [f"{values['mse']:.1e}", f"{values['psnr']:.1f}", f"{values['ssim']:.3f}"]

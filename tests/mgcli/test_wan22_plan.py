@@ -34,6 +34,8 @@ def test_both_accelerations(capsys):
     assert {"high": 13, "low": 7, "forwards": 32, "token_forwards": 433680} == {
         k: v for k, v in data["totals"].items() if k != "relative_cost"
     }
+    flags[1:2] = ["--frame_completion", "renoise", "--half_frame_rope", "stretch"]
+    data = plan(capsys, *SMALL, *flags, "--cfg_truncate_high_noise_steps", "3")
     assert plan(capsys, *SMALL, "--accel", "recommended") == data
     assert plan(capsys, *SMALL, "--accel", "exact") == plan(capsys, *SMALL)
 
@@ -52,7 +54,7 @@ def test_a_flag_wins_over_accel_and_accel_over_a_preset(capsys, tmp_path: Path):
 def test_the_table_is_for_people(capsys):
     code, out, err = wan22(capsys, "plan", *SMALL, "--accel", "recommended")
     assert code == 0
-    assert "13 high-noise and 7 low-noise steps, 32 forwards" in out and "improved" in out
+    assert "13 high-noise and 7 low-noise steps, 32 forwards" in out and "renoise" in out
 
 
 def test_an_odd_length_is_said_once(capsys):
