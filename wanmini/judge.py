@@ -50,7 +50,7 @@ class Samples:
     prompts: int = 100
 
 
-QUICK_SAMPLES = Samples(vae_clips=2, world=QUICK, prompts=3)
+QUICK_SAMPLES = Samples(vae_clips=1, world=QUICK, prompts=3)
 
 
 def judge_vaes(folder: Path, clips: int, device: str) -> dict[str, float]:

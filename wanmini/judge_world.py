@@ -271,7 +271,7 @@ class Extent:
     long_blocks: int = 50
 
 
-QUICK = Extent(walkers=4, blocks=4, idlers=1, wanderers=4, long_blocks=6)
+QUICK = Extent(walkers=4, blocks=4, idlers=1, wanderers=3, long_blocks=6)
 LATE_BLOCKS = 2
 
 
