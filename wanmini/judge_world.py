@@ -3,15 +3,15 @@
 The renderer, given the same start and actions, is the teacher. Pixels of it that the model cannot know are left out:
 what was not in view in the last frame before a block, or was not known there itself, beginning with the start image in
 which everything is known. Directions are asked of the pixels alone, also where the world has long gone its own way: the
-last frame before a block, moved as each action held through the block would move it or half as far, must come nearest to
-the block's last frame for the action that was given. A generator is a function, so that the judge can be tried on the truth and on
+last frame before a block, moved as each action held through the block would move it, must come nearest to the block's
+last frame for the action that was given. A generator is a function, so that the judge can be tried on the truth and on
 sabotage.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -32,7 +32,6 @@ Size = tuple[int, int]
 
 COARSE = (48, 80)  # directions are compared at this size: sharpness is judged elsewhere
 SEEN_ENOUGH = 0.25  # share of a block's last frame that the one before the block shows, for its direction to be judged
-STRIDES = (0.5, 1.0)  # of the way, for a direction: how far it went is what PSNR is for
 SEEN_AT_ALL = 0.05  # share of it that another action must show, to be what was done
 TURN, AHEAD = 0.1, 0.0  # of the camera, in mouse units a frame
 KEYS = {"W": (1, 0, 0, 0), "S": (0, 1, 0, 0), "A": (0, 0, 1, 0), "D": (0, 0, 0, 1), "": (0, 0, 0, 0)}
@@ -197,13 +196,8 @@ class _Held:
     def move_is_right(self) -> Tensor:
         keyboard, mouse = self.given()
         keys = torch.tensor(list(KEYS.values())).float()
-        ends = [end for key in keys for end in self._strides(self.end(key.expand_as(keyboard), mouse))]
-        return (keys[self._nearest(ends) // len(STRIDES)] == keyboard).all(-1)
-
-    def _strides(self, end: State) -> list[State]:
-        """Some of the way and all of it, turned as at its end."""
-        way = end.pos - self.state.pos
-        return [replace(end, pos=self.state.pos + stride * way) for stride in STRIDES]
+        ends = [self.end(key.expand_as(keyboard), mouse) for key in keys]
+        return (keys[self._nearest(ends)] == keyboard).all(-1)
 
     def moves(self) -> Tensor:
         """Walks that get at least half as far as the keys would take them: no wall stops them."""

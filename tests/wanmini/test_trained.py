@@ -34,12 +34,12 @@ def clips() -> dict[str, Tensor]:
 
 def test_standing_still_is_still_and_walking_is_not(clips: dict[str, Tensor]) -> None:
     change = {name: (clip[:, 0] - clip[:, -1]).square().mean().item() for name, clip in clips.items()}
-    assert change["rest"] < 0.02  # measured 0.003, the others 0.12 and more
+    assert change["rest"] < 0.02  # measured 0.005, the others 0.15 and more
     assert all(change[name] > 3 * change["rest"] for name in ("walk", "right", "left"))
 
 
 def test_a_turn_moves_the_picture_the_other_way(clips: dict[str, Tensor]) -> None:
-    assert shift(clips["right"]) < -20 and shift(clips["left"]) > 20  # measured 38 to 44 pixels
+    assert shift(clips["right"]) < -20 and shift(clips["left"]) > 20  # measured 40 and 44 pixels
 
 
 def shift(clip: Tensor) -> int:
