@@ -2,10 +2,10 @@
 
 The renderer, given the same start and actions, is the teacher. Pixels of it that the model cannot know are left out:
 what was not in view in the last frame before a block, or was not known there itself, beginning with the start image in
-which everything is known. Directions are asked of the pixels alone, also where the world has long gone its own way: the
-last frame before a block, moved as each action held through the block would move it, must come nearest to the block's
-last frame for the action that was given. A generator is a function, so that the judge can be tried on the truth and on
-sabotage.
+which everything is known. Directions are asked of the pixels alone, also where the world has long gone its own way: of
+all actions, the one given must explain best how a block's pictures follow from each other, whatever place they show (see
+`wanmini.motion`). A generator is a function, so that the judge can be tried on the truth, on the truth of other maps, and
+on sabotage.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from torch import Tensor
 
 from wan.game.timeline import Span, latent_frames_for, span
 from wanmini.clips import HELD_OUT
+from wanmini.motion import misfit
 from wanmini.sizes import BLOCK
 from wanmini.training import psnr
 from wanmini.world.maze import Maze
 from wanmini.world.render import depth_map, film, points_seen, project, render
-from wanmini.world.walk import PACE, State, open_start, step, walk
+from wanmini.world.walk import State, open_start, stride, walk
 from wanmini.world.wander import wander
 
 # start images [n, 3, h, w] in [-1, 1], keyboard [n, t, 4], mouse [n, t, 2] -> video [n, 3, t, h, w]
@@ -31,8 +32,8 @@ Generate = Callable[[Tensor, Tensor, Tensor], Tensor]
 Size = tuple[int, int]
 
 COARSE = (48, 80)  # directions are compared at this size: sharpness is judged elsewhere
-SEEN_ENOUGH = 0.25  # share of a block's last frame that the one before the block shows, for its direction to be judged
-SEEN_AT_ALL = 0.05  # share of it that another action must show, to be what was done
+LOOKS = 4  # steps in which a block is followed
+HINDERED = 0.1  # of the way that actions lead: further off by walls, and the block is not judged
 TURN, AHEAD = 0.1, 0.0  # of the camera, in mouse units a frame
 KEYS = {"W": (1, 0, 0, 0), "S": (0, 1, 0, 0), "A": (0, 0, 1, 0), "D": (0, 0, 0, 1), "": (0, 0, 0, 0)}
 # what a block of a script does: a key and a turn of the camera
@@ -145,82 +146,72 @@ def similarity(video: Tensor, walks: Walks) -> dict[str, float]:
 
 
 def directions(video: Tensor, walks: Walks) -> dict[str, float]:
-    """Shares of blocks that turn, and that move, as the action given would move the picture before them."""
-    states, turns, moves = walks.states(), [], []
-    for block in spans(_blocks(video)):
-        before, last = max(0, block.frames.start - 1), block.frames.stop - 1
-        pictures = (F.interpolate(video[:, :, frame], COARSE, mode="area") for frame in (before, last))
-        held = _Held(walks, states.at(slice(None), before), before, last - before, *pictures)
-        judged = held.seen() > SEEN_ENOUGH
-        turns.append(held.turn_is_right()[judged & (walks.mouse[:, last, 1] != 0)])
-        moves.append(held.move_is_right()[judged & held.moves()])
-    return {
-        name: torch.cat(right).float().mean().item() for name, right in (("turn_right", turns), ("move_right", moves))
-    }
+    """Shares of blocks that turn, and that move, as the action given does."""
+    judged = unhindered(walks)
+    last = [block.frames.stop - 1 for block in spans(_blocks(video))]
+    turns, moves = walks.mouse[:, last, 1] != 0, walks.keyboard[:, last].any(-1)
+    shares = turned_right(video, walks)[judged & turns], moved_right(video, walks)[judged & moves]
+    return dict(zip(("turn_right", "move_right"), (share.float().mean().item() for share in shares), strict=True))
 
 
-@dataclass(frozen=True)
-class _Held:
-    """One block of every walk: the pose before it, where actions held through it lead, and what was shown before and after."""
+def unhindered(walks: Walks) -> Tensor:
+    """[n, blocks]: where no wall of the map changes where the actions lead by much. Sliding along one looks like another key."""
+    states, found = walks.states(), []
+    for block in spans(latent_frames_for(walks.mouse.shape[1]) // BLOCK):
+        path = _path(walks, states, block)
+        before, last = _before(block), block.frames.stop - 1
+        way, free = states.pos[:, last] - states.pos[:, before], path.pos[:, -1]
+        found.append((way - free).norm(dim=-1) <= HINDERED * free.norm(dim=-1))
+    return torch.stack(found, 1)
 
-    walks: Walks
-    state: State
-    before: int
-    count: int
-    shown_before: Tensor  # [n, 3, h, w]
-    shown_after: Tensor
 
-    def given(self) -> tuple[Tensor, Tensor]:
-        last = self.before + self.count
-        return self.walks.keyboard[:, last], self.walks.mouse[:, last]
+def turned_right(video: Tensor, walks: Walks) -> Tensor:
+    """[n, blocks]: of the camera turning left, right or not at all, the one given explains the block best."""
+    turns = [(None, torch.tensor((0.0, turn))) for turn in (-TURN, 0.0, TURN)]
+    given = [(walks.mouse[:, block.frames.stop - 1, 1] / TURN + 1).round().long() for block in spans(_blocks(video))]
+    return _best_explained(video, walks, turns, torch.stack(given, 1))
 
-    def end(self, keyboard: Tensor, mouse: Tensor) -> State:
-        """After the block; its first frame still obeys the action before it, unless it is the clip's first."""
-        state = self.state
-        for i in range(self.count):
-            own = i > 0 or self.before == 0
-            now = (keyboard, mouse) if own else (self.walks.keyboard[:, self.before], self.walks.mouse[:, self.before])
-            state = step(state, *now, self.walks.maze)
-        return state
 
-    def seen(self) -> Tensor:
-        """Share of the frame after the block that the one before it shows, [n]."""
-        return self._moved(State.stack([self.end(*self.given())], 1))[1][:, 0].float().mean((1, 2))
+def moved_right(video: Tensor, walks: Walks) -> Tensor:
+    """[n, blocks]: of the four keys and standing still, what was given explains the block best."""
+    keys = torch.tensor(list(KEYS.values())).float()
+    given = [walks.keyboard[:, block.frames.stop - 1] for block in spans(_blocks(video))]
+    which = (torch.stack(given, 1)[:, :, None] == keys).all(-1).float().argmax(-1)
+    return _best_explained(video, walks, [(key, None) for key in keys], which)
 
-    def turn_is_right(self) -> Tensor:
-        keyboard, mouse = self.given()
-        ways = torch.tensor([-TURN, 0.0, TURN])
-        ends = [self.end(keyboard, torch.stack((mouse[:, 0], way.expand(len(mouse))), 1)) for way in ways]
-        return ways[self._nearest(ends)].sign() == mouse[:, 1].sign()
 
-    def move_is_right(self) -> Tensor:
-        keyboard, mouse = self.given()
-        keys = torch.tensor(list(KEYS.values())).float()
-        ends = [self.end(key.expand_as(keyboard), mouse) for key in keys]
-        return (keys[self._nearest(ends)] == keyboard).all(-1)
+def _best_explained(
+    video: Tensor, walks: Walks, ways: list[tuple[Tensor | None, Tensor | None]], given: Tensor
+) -> Tensor:
+    """[n, blocks]: whether the way given [n, blocks] fits better than every other; a way replaces keys or camera."""
+    states, right = walks.states(), []
+    for block, which in zip(spans(_blocks(video)), given.unbind(1), strict=True):
+        shown = [round(_before(block) + i * (block.frames.stop - 1 - _before(block)) / LOOKS) for i in range(LOOKS + 1)]
+        pictures = torch.stack([F.interpolate(video[:, :, frame], COARSE, mode="area") for frame in shown], 1)
+        paths = State.stack([_path(walks, states, block, *way) for way in ways], 1)
+        fits = misfit(pictures, paths.at(slice(None), slice(None), torch.tensor(shown) - _before(block)))
+        others = fits.scatter(1, which[:, None], torch.inf).amin(1)
+        right.append(fits.gather(1, which[:, None])[:, 0] < others)
+    return torch.stack(right, 1)
 
-    def moves(self) -> Tensor:
-        """Walks that get at least half as far as the keys would take them: no wall stops them."""
-        keyboard, mouse = self.given()
-        way = (self.end(keyboard, mouse).pos - self.state.pos).norm(dim=-1)
-        return keyboard.any(-1) & (way > 0.5 * self.count * PACE)
 
-    def _nearest(self, ends: list[State]) -> Tensor:
-        moved, seen = self._moved(State.stack(ends, 1))
-        error = (moved - self.shown_after[:, None]).pow(2).mean(2) * seen
-        error = error.sum((2, 3)) / seen.sum((2, 3)).clamp(min=1)
-        return torch.where(seen.float().mean((2, 3)) > SEEN_AT_ALL, error, torch.inf).argmin(1)
+def _path(walks: Walks, states: State, block: Span, keys: Tensor | None = None, camera: Tensor | None = None) -> State:
+    """Poses [n, t] from the frame before a block to its last under its actions, or with others all through it, if there
+    were no walls. Its first frame still obeys the action before it, unless it is the clip's first."""
+    before = _before(block)
+    state = State(torch.zeros_like(states.pos[:, before]), states.yaw[:, before], states.pitch[:, before])
+    path = [state]
+    for frame in range(before, block.frames.stop - 1):
+        own = frame > before or before == 0
+        keyboard, mouse = walks.keyboard[:, frame], walks.mouse[:, frame]
+        keyboard = keys.expand_as(keyboard) if own and keys is not None else keyboard
+        mouse = camera.expand_as(mouse) if own and camera is not None else mouse
+        path.append(stride(path[-1], keyboard, mouse))
+    return State.stack(path, 1)
 
-    def _moved(self, ends: State) -> tuple[Tensor, Tensor]:
-        """The picture before the block as it looks from other poses, [n, ends, 3, h, w], and which pixels of that it
-        showed. How far things are is the renderer's, whatever the picture shows."""
-        points = points_seen(ends, depth_map(self.walks.maze, ends, COARSE))
-        depth = depth_map(self.walks.maze, self.state.at(slice(None), None), COARSE)[:, 0]
-        seen = _seen(points, self.state, depth, torch.ones_like(depth, dtype=torch.bool))
-        pixel, _ = project(points, self.state, COARSE)
-        grid = pixel / torch.tensor((COARSE[1], COARSE[0])) * 2 - 1  # [n, ends, h, w, 2]
-        moved = F.grid_sample(self.shown_before, grid.flatten(1, 2), padding_mode="border", align_corners=False)
-        return moved.unflatten(2, (ends.yaw.shape[1], -1)).transpose(1, 2), seen
+
+def _before(block: Span) -> int:
+    return max(0, block.frames.start - 1)
 
 
 def _blocks(video: Tensor) -> int:

@@ -19,11 +19,15 @@ from wanmini.judge_world import (
     judge,
     known_pixels,
     long_walks,
+    moved_right,
     plausibility,
     scripted_walks,
     similarity,
+    spans,
     stillness,
+    turned_right,
     typical_frames,
+    unhindered,
     verdict,
 )
 
@@ -68,6 +72,18 @@ def test_softness_costs_decibels_and_no_direction(walks: Walks, truth: Tensor) -
     soft = _blurred(truth, 3) + 0.03 * torch.randn(truth.shape, generator=torch.Generator().manual_seed(0))
     assert 25 < similarity(soft, walks)["first_3_blocks_db"] < 35
     assert directions(soft, walks) == {"turn_right": 1, "move_right": 1}
+
+
+def test_a_right_world_is_right_in_another_map_too(walks: Walks) -> None:
+    """What a generator makes up need not be the map that the judge has."""
+    elsewhere = scripted_walks(8, 3, seed=500)
+    assert torch.equal(elsewhere.mouse, walks.mouse)
+    judged = unhindered(walks) & unhindered(elsewhere)  # a wall there may stop what is free here
+    last = [block.frames.stop - 1 for block in spans(3)]
+    video = elsewhere.true_video(SIZE)
+    moves, turns = judged & walks.keyboard[:, last].any(-1), judged & (walks.mouse[:, last, 1] != 0)
+    assert moves.sum() > 5 and turns.sum() > 5
+    assert moved_right(video, walks)[moves].all() and turned_right(video, walks)[turns].all()
 
 
 def test_a_mirrored_turn_and_swapped_keys_are_found(walks: Walks, truth: Tensor) -> None:

@@ -131,13 +131,18 @@ def _column_light(maze: Maze, hits: Hits) -> Tensor:
 
 def depth_map(maze: Maze, states: State, size: tuple[int, int]) -> Tensor:
     """How far every pixel is, [n, t, h, w], along rays whose forward component is 1; the sky is as far as the ceiling."""
-    height, width = size
-    ray = _rays(states.yaw, width)
+    ray = _rays(states.yaw, size[1])
     hits = cast(maze, states.pos[:, :, None].expand_as(ray).flatten(1, 2), ray.flatten(1, 2))
-    wall = hits.depth.unflatten(1, (-1, width))[:, :, None]  # [n, t, 1, w]
-    slope = _slopes(states.pitch, height, width)[..., None]
+    return depth_before_walls(hits.depth.unflatten(1, (-1, size[1])), states.pitch, size)
+
+
+def depth_before_walls(wall: Tensor, pitch: Tensor, size: tuple[int, int]) -> Tensor:
+    """The same, given how far the wall of each column is, [n, t, w or 1]: floor or ceiling may come first."""
+    slope = _slopes(pitch, *size)[..., None]
     rise = torch.where(slope > 0, paint.CEILING, 0.0) - paint.EYE
-    return torch.minimum(wall, rise / torch.where(slope.abs() < 1e-4, 1e-4, slope))
+    return torch.minimum(wall[:, :, None], rise / torch.where(slope.abs() < 1e-4, 1e-4, slope)).expand(
+        *pitch.shape, *size
+    )
 
 
 def points_seen(states: State, depth: Tensor) -> Tensor:

@@ -35,6 +35,12 @@ class State:
     def at(self, *index: int | slice | Tensor | None) -> State:
         return State(self.pos[index], self.yaw[index], self.pitch[index])
 
+    def flat(self) -> State:
+        return State(self.pos.flatten(0, -2), self.yaw.flatten(), self.pitch.flatten())
+
+    def expand(self, *shape: int) -> State:
+        return State(self.pos.expand(*shape, 2), self.yaw.expand(shape), self.pitch.expand(shape))
+
     @staticmethod
     def stack(states: list[State], dim: int) -> State:
         return State(*(torch.stack([getattr(s, f.name) for s in states], dim) for f in fields(State)))
@@ -42,15 +48,20 @@ class State:
 
 def step(state: State, keyboard: Tensor, mouse: Tensor, maze: Maze) -> State:
     """The pose after one frame of an action: turn, then move along the new heading, then slide out of what is hit."""
-    yaw = state.yaw + RADIANS_PER_UNIT * mouse[:, 1]
-    pitch = (state.pitch + RADIANS_PER_UNIT * mouse[:, 0]).clamp(-MAX_PITCH, MAX_PITCH)
-    ahead = keyboard[:, 0] - keyboard[:, 1]
-    right = keyboard[:, 3] - keyboard[:, 2]
+    state = stride(state, keyboard, mouse)
+    return State(slide(maze, slide(maze, state.pos)), state.yaw, state.pitch)  # twice: a corner pushes from two sides
+
+
+def stride(state: State, keyboard: Tensor, mouse: Tensor) -> State:
+    """The same where there are no walls. Poses [n] or [n, ...], actions [n, ..., 4] and [n, ..., 2]."""
+    pitch, yaw = (RADIANS_PER_UNIT * mouse).unbind(-1)
+    yaw, pitch = state.yaw + yaw, (state.pitch + pitch).clamp(-MAX_PITCH, MAX_PITCH)
+    w, s, a, d = keyboard.unbind(-1)
+    ahead, right = w - s, d - a
     cos, sin = yaw.cos(), yaw.sin()
     move = torch.stack((ahead * cos - right * sin, ahead * sin + right * cos), -1)
     move = move * (PACE / move.norm(dim=-1, keepdim=True).clamp(min=1))  # diagonals are not faster
-    pos = slide(maze, slide(maze, state.pos + move))  # twice: a corner pushes from two sides
-    return State(pos, yaw, pitch)
+    return State(state.pos + move, yaw, pitch)
 
 
 def walk(maze: Maze, state: State, keyboard: Tensor, mouse: Tensor) -> State:
