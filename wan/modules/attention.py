@@ -1,7 +1,8 @@
 """The one attention seam: attend(q, k, v) on (B, L, H, D), and which implementation runs behind it.
 
-`auto` takes the fastest that works on this machine, decided once and logged with its reason. A backend that was asked
-for by name and does not work is an error: a silent substitute would change timings and, by rounding, results.
+`auto` takes what works on this machine, and where cudnn and flash both do, the faster one for the shape
+(wan.modules.attention_choice). A backend that was asked for by name and does not work is an error: a silent substitute
+would change timings and, by rounding, results.
 """
 
 from __future__ import annotations
@@ -18,11 +19,14 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from wan.modules.attention_choice import Attention, fastest
+
 log = logging.getLogger(__name__)
 
 Mask = Tensor | Callable[[Tensor, Tensor, Tensor], Tensor]
 
 BACKENDS = ("auto", "cudnn", "flash", "sdpa")
+HALF = ("cudnn", "flash")  # fused kernels, half precision only
 
 
 def _sdpa(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -41,7 +45,7 @@ def _flash(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 @cache
 def _flash_function() -> Callable[..., Any]:
-    for module in ("flash_attn_interface", "flash_attn"):  # 3 before 2
+    for module in ("flash_attn_interface", "fa3_fwd_interface", "flash_attn"):  # 3 before 2
         try:
             return importlib.import_module(module).flash_attn_func
         except ImportError:
@@ -49,8 +53,8 @@ def _flash_function() -> Callable[..., Any]:
     raise ValueError("attention backend 'flash' is not installed; pip install flash-attn, or use --attention auto")
 
 
-_RUN: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {"sdpa": _sdpa, "cudnn": _cudnn, "flash": _flash}
-_chosen: dict[str, str] = {}  # device type -> backend
+_RUN: dict[str, Attention] = {"sdpa": _sdpa, "cudnn": _cudnn, "flash": _flash}
+_chosen: dict[str, tuple[str, ...]] = {}  # device type -> backend, or those between which the shape decides
 
 
 def _why_not(backend: str, device: torch.device) -> str | None:
@@ -73,20 +77,22 @@ def available_backends(device: str | torch.device | None = None) -> dict[str, st
 
 
 def use_backend(name: str, device: str | torch.device) -> str:
-    """Fix the backend for a device type and return what was chosen; `auto` prefers cudnn, then flash, then sdpa."""
+    """Fix the backend for a device type and return what was chosen; `auto` prefers cudnn, then flash, then sdpa.
+
+    Where cudnn and flash both work, `auto` measures them for each shape, beginning with cudnn.
+    """
     if name not in BACKENDS:
         raise ValueError(f"attention backend {name!r} is unknown; choose one of {', '.join(BACKENDS)}")
     where = torch.device(device)
-    reasons: dict[str, str] = {}
-    for candidate in ("cudnn", "flash", "sdpa") if name == "auto" else (name,):
-        why = _why_not(candidate, where)
-        if why is None:
-            passed = "; ".join(f"{k}: {v}" for k, v in reasons.items())
-            log.info("attention on %s: %s (%s)", where.type, candidate, passed or ("first choice" if name == "auto" else "asked for"))  # fmt: skip
-            _chosen[where.type] = candidate
-            return candidate
-        reasons[candidate] = why
-    raise ValueError(f"attention backend {name!r} does not work here ({reasons[name]}); use --attention auto")
+    reasons = {candidate: _why_not(candidate, where) for candidate in (HALF if name == "auto" else (name,))}
+    working = tuple(candidate for candidate, why in reasons.items() if why is None)
+    if not working and name != "auto":
+        raise ValueError(f"attention backend {name!r} does not work here ({reasons[name]}); use --attention auto")
+    _chosen[where.type] = working or ("sdpa",)
+    passed = "; ".join(f"{k}: {why}" for k, why in reasons.items() if why)
+    found = passed or ("the faster for each shape" if len(working) > 1 else "asked for")
+    log.info("attention on %s: %s (%s)", where.type, " or ".join(_chosen[where.type]), found)
+    return _chosen[where.type][0]
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Mask | None = None) -> Tensor:
@@ -99,9 +105,10 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Mask | None = None) -> Tensor:
     if mask is not None:
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2)
-    backend = _chosen.get(q.device.type) or use_backend("auto", q.device)
-    if backend != "sdpa" and q.dtype == torch.float32:  # the fused kernels are half precision only
-        backend = "sdpa"
+    if q.device.type not in _chosen:
+        use_backend("auto", q.device)
+    backends = ("sdpa",) if q.dtype == torch.float32 else _chosen[q.device.type]
+    backend = backends[0] if len(backends) == 1 else fastest({name: _RUN[name] for name in backends}, q, k, v)
     return _RUN[backend](q, k, v)
 
 
