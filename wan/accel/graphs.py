@@ -53,7 +53,7 @@ class CapturedLayers:
         return captured.output
 
     def _key(self, inputs: list[Tensor], cache: RolloutCache) -> tuple[Any, ...]:
-        addresses = (cache.self_attn.buffer.data_ptr(), self.model.fused_qkv()[0][0].data_ptr())
+        addresses = (cache.self_attn.buffer.data_ptr(), self.model.fused_qkv()[0].weight.data_ptr())
         return cache.self_attn.attended, addresses, tuple(t.shape for t in inputs)
 
     def _capture(self, tokens: Tensor, given: LayerInputs, cache: RolloutCache) -> Captured:

@@ -23,7 +23,7 @@ from wan.kernels.qkv import norm_rope_place, rms_norm_heads
 from wan.modules.action import ActionModule, action_windows, tail_frames
 from wan.modules.attention import attend
 from wan.modules.causal_model import BlockCaches, BlockInputs, CausalBlock, CausalWanModel
-from wan.modules.fused import feed_forward, identity, joined, layer_norm_affine
+from wan.modules.fused import Projection, feed_forward, identity, joined, layer_norm_affine, quantised_qkv
 from wan.modules.layers import Head, sinusoid, unpatchify
 from wan.modules.rope import Rope, axis_dims, rope_table
 
@@ -61,7 +61,7 @@ class OptimizedCausalWanModel(CausalWanModel):
 
     def _forget(self) -> None:
         """Drop everything derived from weights or kept from earlier calls."""
-        self._qkv: list[tuple[Tensor, Tensor]] | None = None
+        self._qkv: list[Projection] | None = None
         self._times: dict[tuple[float, int], tuple[Tensor, Tensor]] = {}
         self._ropes: dict[Any, Rope] = {}
         self._actions: tuple[Any, tuple[ActionFeatures, ...]] = (None, ())
@@ -69,10 +69,11 @@ class OptimizedCausalWanModel(CausalWanModel):
 
     # What is computed once -------------------------------------------------------------------------------------------
 
-    def fused_qkv(self) -> list[tuple[Tensor, Tensor]]:
+    def fused_qkv(self) -> list[Projection]:
         """One (3C, C) weight a layer; q, k and v become views of it, so it costs no memory."""
         if self._qkv is None:
-            self._qkv = [joined(b.self_attn.q, b.self_attn.k, b.self_attn.v) for b in self.blocks]
+            layers = [b.self_attn for b in self.blocks]
+            self._qkv = [quantised_qkv(layer) or joined(layer.q, layer.k, layer.v) for layer in layers]
         return self._qkv
 
     def embed_time(self, t: Tensor | float, batch: int) -> tuple[Tensor, Tensor]:
@@ -171,10 +172,10 @@ class OptimizedCausalWanModel(CausalWanModel):
             y, gate = self.feed_forward(block, h), gate2
         return gated_add(x, y, gate)
 
-    def attend_self(self, block: CausalBlock, qkv: tuple[Tensor, Tensor], h: Tensor, rope: Rope, cache: BlockCaches) -> Tensor:  # fmt: skip
+    def attend_self(self, block: CausalBlock, qkv: Projection, h: Tensor, rope: Rope, cache: BlockCaches) -> Tensor:  # fmt: skip
         attention, layer = block.self_attn, cache.layer("self_attn", block.index)
         norms = (attention.norm_q.weight, attention.norm_k.weight)
-        q = norm_rope_place(F.linear(h, *qkv), norms, rope, attention.num_heads, layer.slots(), self.config.eps)
+        q = norm_rope_place(qkv(h), norms, rope, attention.num_heads, layer.slots(), self.config.eps)
         return attention.o(attend(q, *layer.seen()).flatten(2))
 
     def attend_image(self, block: CausalBlock, h: Tensor, context: Tensor, cache: BlockCaches) -> Tensor:

@@ -18,7 +18,7 @@ from wan.config import WanConfig
 from wan.kernels.norm import add_norm, gated_add
 from wan.kernels.qkv import norm_rope_place, rms_norm_heads
 from wan.modules.attention import attend, attend_biased, count_bias
-from wan.modules.fused import feed_forward, identity, joined, layer_norm_affine
+from wan.modules.fused import Joined, Projection, feed_forward, identity, joined, layer_norm_affine, quantised_qkv
 from wan.modules.layers import unpatchify
 from wan.modules.model import Conditions, WanBlock, WanModel
 from wan.modules.rope import Rope
@@ -42,13 +42,15 @@ class OptimizedWanBlock(WanBlock):
     def __init__(self, config: WanConfig):
         super().__init__(config)
         self.eps = config.eps
-        self._qkv: tuple[Tensor, Tensor] | None = None
+        self._qkv: Joined | None = None
         self._keys: dict[int, tuple[Text, tuple[Tensor, Tensor]]] = {}
 
-    def fused_qkv(self) -> tuple[Tensor, Tensor]:
+    def fused_qkv(self) -> Projection:
         """One (3C, C) weight of which q, k and v are views; made again when something moved them."""
+        if quantised := quantised_qkv(self.self_attn):
+            return quantised
         q, v = self.self_attn.q.weight, self.self_attn.v.weight
-        if self._qkv is None or (q.data_ptr(), v.data_ptr()) != _ends(self._qkv[0]):
+        if self._qkv is None or (q.data_ptr(), v.data_ptr()) != _ends(self._qkv.weight):
             self._qkv = joined(self.self_attn.q, self.self_attn.k, self.self_attn.v)
             self._keys.clear()
         return self._qkv
@@ -74,8 +76,8 @@ class OptimizedWanBlock(WanBlock):
         x, h = add_norm(x, y, None, (shift2, scale2), eps=self.eps, out_dtype=dtype)
         return x, feed_forward(self.ffn, h), gate2
 
-    def attend_self(self, h: Tensor, qkv: tuple[Tensor, Tensor], rope: Rope) -> Tensor:
-        attention, projected = self.self_attn, F.linear(h, *qkv)
+    def attend_self(self, h: Tensor, qkv: Projection, rope: Rope) -> Tensor:
+        attention, projected = self.self_attn, qkv(h)
         heads, norms = attention.num_heads, (attention.norm_q.weight, attention.norm_k.weight)
         k = torch.empty_like(h).unflatten(-1, (heads, -1))
         q = norm_rope_place(projected, norms, rope, heads, (k, None), self.eps)
