@@ -71,6 +71,7 @@ class GameRequest:
     attention: str = "auto"
     compile: bool = False
     graphs: bool | None = None  # none: where they exist
+    fp8: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.fps <= 240:
@@ -97,7 +98,7 @@ class GameRequest:
     def speed(self) -> Speed:
         from wan.accel.speed import Speed
 
-        return Speed(self.reference, self.attention, self.compile, self.graphs)
+        return Speed(self.reference, self.attention, self.compile, self.graphs, self.fp8)
 
     def sampling(self) -> Sampling:
         from wan.game.rollout import Sampling

@@ -68,6 +68,13 @@ Compile = Annotated[
 Graphs = Annotated[
     bool | None, typer.Option("--graphs/--no_graphs", help="CUDA graphs around the fast model. Default: on a CUDA GPU.")
 ]
+Fp8 = Annotated[
+    bool | None,
+    typer.Option(
+        "--fp8",
+        help="Lossy: the large products of the model in 8-bit floats, in half the memory; for GPUs of compute capability 8.9 or higher.",
+    ),
+]
 Fps = Annotated[float | None, typer.Option(help="Of the file; the frames are the same. 25 is real time.")]
 SaveLatents = Annotated[bool, typer.Option("--save_latents", help="Keep the latents in a safetensors file too.")]
 Device = Annotated[str | None, typer.Option(help="cuda, cpu, mps. Default: the GPU, if there is one.")]

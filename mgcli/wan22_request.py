@@ -40,6 +40,7 @@ class Wan22Request(Request):
     reference: bool = False
     attention: str = "auto"
     compile: bool = False
+    fp8: bool = False
 
     def videos(self) -> list[Request]:
         """What to make: one video, or one for each line of the prompt file, each with a seed of its own."""

@@ -69,13 +69,13 @@ def open_generation(
         console.say(
             f"no --ckpt_dir and no downloaded {request.task}: the embedded mini, a small model of moving shapes"
         )
-    speed = Speed(request.reference, request.attention, request.compile)
+    speed = Speed(request.reference, request.attention, request.compile, fp8=request.fp8)
     half = request.enable_half_frame_generation
     parts = Parts(folder, find_task(request.task), device, dtype, request.t5_cpu, half, speed)
     tokens = max(step.seq_len for video in videos for step in plan(video))
     residency = request.residency
     if residency == "auto":
-        residency = auto_residency(parts.config, dtype, tokens, device)
+        residency = auto_residency(parts.config, dtype, tokens, device, request.fp8)
     console.say(f"{folder}: experts in {str(dtype).removeprefix('torch.')} on {device}, residency {residency}")
     return Generation(parts, videos, residency, image)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from wan.accel.speed import Speed
 from wan.bench.decoding import clip_case
-from wan.bench.ladder import Calls, Case, Rung
+from wan.bench.ladder import Calls, Case, speed_rung
 from wan.bench.random_weights import random_model
 from wan.bench.sizes import Draw
 from wan.bench.timing import Budget
@@ -27,7 +27,11 @@ TIMESTEP = 500.0
 PROMPT_TOKENS = 77  # of a prompt of some fifty words; the rest of the text is padding
 # a forward takes seconds, and seconds are steady: fewer calls say as much
 BUDGET = Budget(seconds=6, least=3, most=20, warmups=1)
-WAYS = (("reference", Speed(reference=True, graphs=False)), ("+ fused kernels", Speed(graphs=False)))
+WAYS = (
+    ("reference", Speed(reference=True, graphs=False)),
+    ("+ fused kernels", Speed(graphs=False)),
+    ("+ fp8", Speed(graphs=False, fp8=True)),
+)
 COMPILED = Speed(compile=True, graphs=False)
 
 
@@ -79,7 +83,7 @@ def forward_case(size: ExpertSize, shape: tuple[int, int, int], device: torch.de
     return Case(
         name=name,
         title=f"one forward of an expert, {shape[0]} latent frames, {tokens:,} tokens",
-        rungs=tuple(Rung(way, partial(opens, speed, size.dtype)) for way, speed in ways),
+        rungs=tuple(speed_rung(way, speed, partial(opens, speed, size.dtype)) for way, speed in ways),
         dtype=size.dtype,
         work=wan_forward(size.model, tokens, min(PROMPT_TOKENS + 1, size.model.text_len)),
         truth=partial(opens, WAYS[0][1], torch.float32),

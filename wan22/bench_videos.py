@@ -12,7 +12,7 @@ import torch
 
 from wan.accel.speed import Speed
 from wan.bench import decoding
-from wan.bench.ladder import Calls, Case, Rung
+from wan.bench.ladder import Calls, Case, Rung, speed_rung
 from wan.bench.sizes import Draw
 from wan.bench.timing import ONCE
 from wan.game.timeline import video_frames
@@ -23,25 +23,32 @@ from wan22.config import Request, ResolvedRequest
 from wan22.pipeline import Conditions, denoise, draw_noise
 from wan22.plan import Expert, plan
 
+EXACT, FP8 = Speed(), Speed(fp8=True)
 STEPS, WARM_STEPS = 20, 3
 HALF = {"enable_half_frame_generation": True}
 IMPROVED = HALF | {"frame_completion": "improved"}
+TRUNCATED = {"cfg_truncate_steps": 5, "cfg_truncate_high_noise_steps": 3}
 WAYS: dict[str, dict[str, Any]] = {
     "exact": {},
     "half frames": HALF,
     "half frames, improved completion": IMPROVED,
-    "half frames, CFG truncation 5 and 3": HALF | {"cfg_truncate_steps": 5, "cfg_truncate_high_noise_steps": 3},
+    "half frames, CFG truncation 5 and 3": HALF | TRUNCATED,
 }
+FP8_WAYS = {"fp8": {}, "recommended + fp8": IMPROVED | TRUNCATED}
 
 
 def video_case(size: ExpertSize, device: torch.device) -> Case:
     frames = video_frames(size.latents[0])
+    opens = partial(open_video, size, device)
     return Case(
         name="video",
         title=f"a video of {frames} frames: {STEPS} steps of two experts, decode",
-        rungs=tuple(
-            Rung(name, partial(open_video, size, device, changes), kind="lossy" if changes else "exact")
-            for name, changes in WAYS.items()
+        rungs=(
+            *(
+                Rung(name, partial(opens, changes), kind="lossy" if changes else "exact")
+                for name, changes in WAYS.items()
+            ),
+            *(speed_rung(name, FP8, partial(opens, changes, FP8)) for name, changes in FP8_WAYS.items()),
         ),
         dtype=size.dtype,
         frames=frames,
@@ -49,8 +56,8 @@ def video_case(size: ExpertSize, device: torch.device) -> Case:
     )
 
 
-def open_video(size: ExpertSize, device: torch.device, changes: dict[str, Any]) -> Calls:
-    maker = VideoMaker(size, device)
+def open_video(size: ExpertSize, device: torch.device, changes: dict[str, Any], speed: Speed = EXACT) -> Calls:
+    maker = VideoMaker(size, device, speed)
     maker.make(request(size, WARM_STEPS, changes))  # both lengths, and the decoder
     return Calls(lambda: None, partial(maker.make, request(size, STEPS, changes)))
 
@@ -65,11 +72,10 @@ def request(size: ExpertSize, steps: int, changes: dict[str, Any]) -> ResolvedRe
 class VideoMaker:
     """Both experts and the decoder on the device."""
 
-    def __init__(self, size: ExpertSize, device: torch.device):
+    def __init__(self, size: ExpertSize, device: torch.device, speed: Speed):
         self.size, self.device = size, device
         self.experts: dict[Expert, WanModel] = {
-            name: open_expert(size.model, device, Speed(), size.dtype, seed)
-            for seed, name in enumerate(("high", "low"))
+            name: open_expert(size.model, device, speed, size.dtype, seed) for seed, name in enumerate(("high", "low"))
         }
         self.decoder = best_decoder(size, device)
         draw = Draw(device, size.dtype)

@@ -67,7 +67,7 @@ class Experts:
             # with one at a time, the next waits on the host until the first has left the device
             straight = self.residency == "both" or self.residency == "one" and not self._ready
             where = self.device if straight else HOST
-            self._coming[expert] = in_background(lambda: on_own_stream(where, lambda: self._load(expert, where)))
+            self._coming[expert] = in_background(lambda: on_own_stream(self.device, lambda: self._load(expert, where)))
 
     def _raise_failure(self) -> None:
         for future in self._coming.values():

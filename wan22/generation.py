@@ -75,7 +75,8 @@ class Generation:
         """What to say if the device's memory did not suffice."""
         config = self.parts.config
         tokens = max(step.seq_len for steps in self.plans for step in steps)
-        expert, activations = expert_bytes(config, self.parts.dtype), activation_bytes(config, tokens)
+        expert = expert_bytes(config, self.parts.dtype, self.parts.speed.fp8)
+        activations = activation_bytes(config, tokens)
         return explain(self.phase, self.residency, expert, activations, tiled)
 
     def _conditions(self) -> list[Conditions]:

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 
 from wan.config import WanConfig
+from wan.modules.fp8 import quantise
 from wan.modules.model import WanModel
 
 Residency = Literal["both", "one", "stream"]
@@ -15,10 +16,13 @@ GIB = 2**30
 LIGHTER = {"both": "--residency one", "one": "--residency stream", "stream": "a smaller --size or --frame_num"}
 
 
-def expert_bytes(config: WanConfig, dtype: torch.dtype) -> int:
+def expert_bytes(config: WanConfig, dtype: torch.dtype, fp8: bool = False) -> int:
     """Weights of one expert, counted on a model without storage."""
     with torch.device("meta"):
-        return sum(p.numel() for p in WanModel(config).parameters()) * dtype.itemsize
+        model = WanModel(config).to(dtype)
+    if fp8:
+        quantise(model)
+    return sum(p.nbytes for p in model.parameters())
 
 
 def activation_bytes(config: WanConfig, tokens: int) -> int:
@@ -35,11 +39,13 @@ def choose_residency(free: int, expert: int, activations: int) -> Residency:
     return "one" if expert + activations <= usable else "stream"
 
 
-def auto_residency(config: WanConfig, dtype: torch.dtype, tokens: int, device: torch.device) -> Residency:
+def auto_residency(
+    config: WanConfig, dtype: torch.dtype, tokens: int, device: torch.device, fp8: bool = False
+) -> Residency:
     if device.type != "cuda":
         return "one"  # the host's memory is the device's: what has done its work is let go
     free, _ = torch.cuda.mem_get_info(device)
-    return choose_residency(free, expert_bytes(config, dtype), activation_bytes(config, tokens))
+    return choose_residency(free, expert_bytes(config, dtype, fp8), activation_bytes(config, tokens))
 
 
 def explain(phase: Phase, residency: Residency, expert: int, activations: int, tiled: bool) -> str:

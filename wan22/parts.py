@@ -21,7 +21,7 @@ from wan.modules.streaming import StreamedDecoder
 from wan.modules.vae import WanVAE
 from wan.text import TextEncoder, Tokenizer
 from wan22.config import NO_SWITCH, Task
-from wan22.experts import release
+from wan22.experts import HOST, release
 from wan22.plan import Expert
 
 
@@ -68,9 +68,11 @@ class Parts:
 
     def load_expert(self, expert: Expert, device: torch.device) -> WanModel:
         path, kind = self._experts[expert], self.task.model.model_type
-        model = load_wan(path, device=device, dtype=self.dtype, cls=self.speed.wan_class, model_type=kind)
-        self.speed.finish_wan(model)
-        return model
+        # what is quantised need not fit the device before it is
+        first = HOST if self.speed.fp8 else device
+        model = load_wan(path, device=first, dtype=self.dtype, cls=self.speed.wan_class, model_type=kind)
+        self.speed.finish_wan(model, on=self.device)
+        return model.to(device)
 
     def load_vae(self, dtype: torch.dtype = torch.float32) -> WanVAE:
         return load_vae(self.paths["vae"], device=self.device, dtype=dtype)

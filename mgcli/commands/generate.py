@@ -53,6 +53,7 @@ def generate(
     attention: opt.Attention = None,
     compile: opt.Compile = None,
     graphs: opt.Graphs = None,
+    fp8: opt.Fp8 = None,
 ) -> None:
     """Generate a video from an image and an action script; without a checkpoint, from the embedded mini world.
 

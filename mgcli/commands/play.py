@@ -45,6 +45,7 @@ def play(
     attention: opt.Attention = None,
     compile: opt.Compile = None,
     graphs: opt.Graphs = None,
+    fp8: opt.Fp8 = None,
 ) -> None:
     """Play a world in the browser: W/A/S/D and the mouse, or your thumbs.
 

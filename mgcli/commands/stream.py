@@ -65,6 +65,7 @@ def stream(
     attention: opt.Attention = None,
     compile: opt.Compile = None,
     graphs: opt.Graphs = None,
+    fp8: opt.Fp8 = None,
 ) -> None:
     """Play a world while it is made: live keys at a terminal, a dialogue in a pipe, or a script.
 

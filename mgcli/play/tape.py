@@ -30,7 +30,7 @@ from wan.game.rollout import Block
 MODEL_FLAGS = (
     "checkpoint_path", "pretrained_model_path", "tiny_vae", "config_path", "local_attn_size", "device", "dtype", "attention",
 )  # fmt: skip
-SWITCHES = ("reference", "compile", "graphs")
+SWITCHES = ("reference", "compile", "graphs", "fp8")
 
 
 @dataclass(frozen=True)

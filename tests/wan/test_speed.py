@@ -6,6 +6,7 @@ import torch
 from tests.wan.tiny_models import causal_inputs, causal_model, wan_model
 from wan.accel.speed import Speed
 from wan.modules.causal_model import CausalWanModel
+from wan.modules.fp8 import Fp8Linear
 from wan.modules.optimized_causal_model import OptimizedCausalWanModel
 from wan.modules.optimized_model import OptimizedWanModel
 
@@ -26,6 +27,25 @@ def test_contradictions_are_errors():
     with pytest.raises(ValueError, match="'cudnn' does not work here"):
         Speed(attention="cudnn").check(CPU)
     Speed().check(CPU)
+
+
+def test_fp8_is_refused_where_it_would_not_happen(monkeypatch):
+    for plain in ({"reference": True}, {"compile": True}):
+        with pytest.raises(ValueError, match="leave out --reference and --compile, or --fp8"):
+            Speed(fp8=True, **plain).check(torch.device("cuda"))
+    with pytest.raises(ValueError, match="--fp8 needs a CUDA GPU, this run is on cpu"):
+        Speed(fp8=True).check(CPU)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 6))
+    with pytest.raises(ValueError, match="compute capability 8.9, this one has 8.6"):
+        Speed(fp8=True).check(torch.device("cuda"))
+
+
+def test_fp8_is_what_finishing_a_model_does():
+    causal, expert = causal_model(cls=OptimizedCausalWanModel), wan_model()
+    Speed(fp8=True).finish_causal(causal)
+    Speed(fp8=True).finish_wan(expert)
+    for model in (causal, expert):
+        assert isinstance(model.blocks[0].self_attn.qkv, Fp8Linear)
 
 
 @pytest.mark.slow  # a compilation takes half a minute on a CPU

@@ -48,12 +48,14 @@ def test_every_case_runs_and_is_right(case):
 def test_diffusers_computes_the_same():
     pytest.importorskip("diffusers")
     case = with_diffusers(expert_cases(TINY, CPU), TINY, CPU)[0]
-    [reference, _, peer] = climb(replace(case, rungs=case.rungs[:3]), CPU, ONCE)
+    rungs = [rung for rung in case.rungs if rung.name in ("reference", "diffusers")]
+    [reference, peer] = climb(replace(case, rungs=tuple(rungs)), CPU, ONCE)
     assert reference.name == "reference" and peer.name == "diffusers"
     assert peer.error < 1e-4, peer.note  # its rope is float64, its norms elsewhere
 
 
 def test_videos_of_every_acceleration():
     rows = list(climb(video_case(TINY, CPU), CPU, ONCE))
-    assert all(row.timing for row in rows) and not [row for row in rows if row.wrong]
-    assert [row.kind for row in rows] == ["exact", "lossy", "lossy", "lossy"]
+    assert [row.name for row in rows if not row.timing] == ["fp8", "recommended + fp8"]  # on a GPU only
+    assert not [row for row in rows if row.wrong]
+    assert [row.kind for row in rows] == ["exact"] + 5 * ["lossy"]

@@ -111,6 +111,8 @@ def test_streaming_on_a_gpu_gives_the_same_result_in_the_memory_of_a_few_blocks(
 def test_the_residency_is_the_fastest_that_fits():
     expert = expert_bytes(T2V_A14B, torch.bfloat16)
     assert expert == pytest.approx(28.6e9, rel=0.01)
+    eighth = expert_bytes(T2V_A14B, torch.bfloat16, fp8=True)
+    assert eighth == pytest.approx(16.6e9, rel=0.02)  # a byte a weight, but for keys and values of the prompt
     work = activation_bytes(T2V_A14B, 32760)
     assert choose_residency(79 * GB, expert, work) == "both"
     assert choose_residency(47 * GB, expert, work) == "one"

@@ -2,7 +2,7 @@
 
 The fast path is the default and equals the reference; `reference` asks for the plain models instead. Graphs exist on
 CUDA only. `compile` is torch.compile of the reference's layers, one by one: on an H100 it takes a minute to start and
-stays behind the fused kernels, and is there for hardware that has none.
+stays behind the fused kernels, and is there for hardware that has none. `fp8` is the one that is lossy.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ import torch
 
 from wan.modules.attention import use_backend
 from wan.modules.causal_model import CausalWanModel
+from wan.modules.fp8 import quantise
 from wan.modules.model import WanModel
 from wan.modules.optimized_causal_model import OptimizedCausalWanModel
 from wan.modules.optimized_model import OptimizedWanModel
 from wan.modules.optimized_vae import OptimizedVAEDecoder
 from wan.modules.streaming import StreamedDecoder
 from wan.modules.vae import WanVAE
+
+FP8_CAPABILITY = (8, 9)
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Speed:
     attention: str = "auto"
     compile: bool = False
     graphs: bool | None = None  # none: where they exist
+    fp8: bool = False
 
     @property
     def plain(self) -> bool:
@@ -46,10 +50,25 @@ class Speed:
             raise ValueError(f"--graphs needs a CUDA GPU, this run is on {device.type}; leave it out")
         if self.graphs and self.plain:
             raise ValueError("--graphs captures the optimized model; leave out --reference and --compile, or --graphs")
+        if self.fp8:
+            self._check_fp8(device)
         use_backend(self.attention, device)
+
+    def _check_fp8(self, device: torch.device) -> None:
+        if self.plain:
+            raise ValueError("--fp8 is of the optimized model; leave out --reference and --compile, or --fp8")
+        if device.type != "cuda":
+            raise ValueError(f"--fp8 needs a CUDA GPU, this run is on {device.type}; leave it out")
+        has = torch.cuda.get_device_capability(device)
+        if has < FP8_CAPABILITY:
+            raise ValueError(
+                f"--fp8 needs a GPU of compute capability 8.9, this one has {has[0]}.{has[1]}; leave it out"
+            )
 
     def finish_causal(self, model: CausalWanModel) -> None:
         """Call it once the weights are in place."""
+        if self.fp8:
+            quantise(model)
         if isinstance(model, OptimizedCausalWanModel) and model.device.type == "cuda" and self.graphs is not False:
             from wan.accel.graphs import capture_layers
 
@@ -61,7 +80,10 @@ class Speed:
         """What decodes in place of a VAE that is on its device. Graphs gain nothing here: the GPU is busy throughout."""
         return vae if self.plain else OptimizedVAEDecoder(vae)
 
-    def finish_wan(self, model: WanModel) -> None:
+    def finish_wan(self, model: WanModel, on: torch.device | None = None) -> None:
+        """`on` is where a model on the host is quantised."""
+        if self.fp8:
+            quantise(model, on)
         if self.compile:
             compile_layers(model)
 

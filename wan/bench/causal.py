@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from wan.accel.speed import Speed
-from wan.bench.ladder import Calls, Case, Rung
+from wan.bench.ladder import Calls, Case, speed_rung
 from wan.bench.random_weights import random_model
 from wan.bench.sizes import CONDITION_CHANNELS, Draw, GameSize
 from wan.bench.work import Work, causal_forward
@@ -22,6 +22,7 @@ WAYS = (
     ("reference", Speed(reference=True, graphs=False)),
     ("+ fused kernels", Speed(graphs=False)),
     ("+ CUDA graph", Speed(graphs=True)),
+    ("+ fp8", Speed(graphs=True, fp8=True)),
 )
 COMPILED = Speed(compile=True, graphs=False)
 
@@ -32,7 +33,7 @@ def forward_case(size: GameSize, window: int, device: torch.device, compiled: bo
     return Case(
         name=name,
         title=f"causal model, one forward of {size.block} latent frames, window {window} full",
-        rungs=tuple(Rung(way, partial(opens, speed, size.dtype), cuda_only=bool(speed.graphs)) for way, speed in ways),
+        rungs=tuple(speed_rung(way, speed, partial(opens, speed, size.dtype)) for way, speed in ways),
         dtype=size.dtype,
         work=forward_work(size, window),
         truth=partial(opens, WAYS[0][1], torch.float32),

@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
+from wan.accel.speed import Speed
 from wan.bench.machine import Machine
 from wan.bench.timing import Budget, Timing, measure, nothing, release
 from wan.bench.work import Work, flops
@@ -58,6 +59,10 @@ class Rung:
     open: Callable[[], Measured]
     kind: Kind = "exact"
     cuda_only: bool = False
+
+
+def speed_rung(name: str, speed: Speed, opens: Callable[[], Measured]) -> Rung:
+    return Rung(name, opens, "lossy" if speed.fp8 else "exact", cuda_only=bool(speed.graphs or speed.fp8))
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ class Way:
     kind: Kind = "exact"
 
 
-REFERENCE, FUSED, GRAPHS = (speed for _, speed in causal.WAYS)
+REFERENCE, FUSED, GRAPHS, _ = (speed for _, speed in causal.WAYS)
 BEST = Speed()  # graphs where they exist
 WAYS = (
     Way("reference", REFERENCE, decoding.reference),
