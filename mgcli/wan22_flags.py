@@ -70,7 +70,7 @@ MACHINE = Flags("Machine", {
     "reference": (bool, "Run the plain models, the measure of the fast ones: the same videos, slower."),
     "attention": (str, "auto (default), cudnn, flash or sdpa."),
     "compile": (bool, "torch.compile of the plain models' layers, for hardware the fast ones were not written for."),
-    "fp8": (bool, "Lossy: the large products of the experts in 8-bit floats, in half the memory; for GPUs of compute capability 8.9 or higher."),
+    "fp8": (bool, "Lossy: the large products of the experts in 8-bit floats, in less memory; for GPUs of compute capability 8.9 or higher."),
 })  # fmt: skip
 
 OUTPUT = Flags("Output", {

@@ -330,3 +330,9 @@ def test_a_file_that_can_grow_no_more_is_one_line_and_keeps_whole_blocks(tmp_pat
 def test_graphs_may_be_switched_off():
     assert game_request(GenerateRequest, {"graphs": False, "save_latents": False}).speed().graphs is False
     assert game_request(GenerateRequest, {"save_latents": False}).speed().graphs is None
+
+
+def test_fp8_reaches_the_model():
+    assert (
+        game_request(GenerateRequest, {"fp8": True}).speed().fp8 and not game_request(GenerateRequest, {}).speed().fp8
+    )

@@ -15,6 +15,7 @@ from mgcli import wan22_app, wan22_run
 from mgcli.errors import run
 from mgcli.wan22_request import wan22_request
 from tests.tiny_checkpoints import TEXT_LEN, write_wan22
+from wan.accel.speed import Speed
 from wan.video import read_frames
 from wan22 import parts
 from wanmini import sizes
@@ -63,6 +64,18 @@ def test_the_same_seed_gives_the_same_latents_wherever_the_experts_live(t2v, tmp
     t2v(*flags, "--save_file", str(tmp_path / "one.mp4"), "--residency", "one")
     t2v(*flags, "--save_file", str(tmp_path / "other.mp4"), "--residency", residency)
     assert (tmp_path / "one.safetensors").read_bytes() == (tmp_path / "other.safetensors").read_bytes()
+
+
+def test_8_bit_experts_give_the_same_latents_wherever_they_live(t2v, tmp_path, monkeypatch):
+    monkeypatch.setattr(Speed, "_check_fp8", lambda self, device: None)  # for want of a GPU: the twin of its product
+    flags = ["--prompt", "a cat", "--save_latents", "--base_seed", "3"]
+    made = set()
+    for name in ("exact", "both", "one", "stream"):
+        where = ["--fp8", "--residency", name] if name != "exact" else []
+        code, data, _ = t2v(*flags, *where, "--save_file", str(tmp_path / f"{name}.mp4"))
+        assert code == 0, data
+        made.add((tmp_path / f"{name}.safetensors").read_bytes())
+    assert len(made) == 2
 
 
 def test_a_drawn_seed_is_recorded_and_repeats_the_video(t2v, tmp_path):
@@ -192,6 +205,8 @@ def test_one_step_needs_one_expert(t2v, monkeypatch):
         (["--prompt", "a", "--task", "ti2v-5B", "--enable_half_frame_generation"], "half frames need two experts"),
         (["--prompt", "a", "--save_file", "/proc/no/a.mp4"], "/proc/no"),
         (["--prompt", "a", "--device", "cuda:9"], "device 'cuda:9' cannot be used here"),
+        (["--prompt", "a", "--fp8", "--device", "cpu"], "--fp8 needs a CUDA GPU"),
+        (["--prompt", "a", "--fp8", "--reference"], "leave out --reference"),
     ],
 )
 def test_a_mistake_is_one_line(t2v, arguments, message):

@@ -1,4 +1,4 @@
-"""The large products of both optimized models in 8-bit floats: lossy, in half the memory, at up to twice the rate.
+"""The large products of both optimized models in 8-bit floats: lossy, a byte a weight, on tensor cores of twice the rate.
 
 Weights are e4m3 with a scale an output channel, activations e4m3 with a scale a token, sums float32 in the tensor cores.
 Embeddings, keys and values of the prompt or image, action modules and the head stay as they are: small, or computed once.
