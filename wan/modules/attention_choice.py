@@ -23,7 +23,7 @@ Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
 KEPT_IN = Path("~/.cache/mgcli/attention.json")
 CLEARLY = 0.97  # of the first backend's time; less is noise, and not worth another rounding
 WORTH = 2**20  # scores a head: below them there is nothing to gain, and a call takes longer to launch than to run
-ROUNDS = 5
+ROUNDS, CALLS = 5, 4
 _known: dict[tuple[object, ...], str] = {}
 
 
@@ -83,12 +83,16 @@ def _warm(attention: Attention, q: Tensor, k: Tensor, v: Tensor) -> float:
 
 
 def _milliseconds(call: Callable[[], object]) -> float:
+    """Of one call among several: the first ones keep the GPU busy, so that launching the timed ones is not in the time."""
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    for _ in range(CALLS):
+        call()
     start.record()
-    call()
+    for _ in range(CALLS):
+        call()
     end.record()
     end.synchronize()
-    return start.elapsed_time(end)
+    return start.elapsed_time(end) / CALLS
 
 
 def _device_name(device: torch.device) -> str:
