@@ -54,13 +54,13 @@ def expert_benchmark(
     device, _ = device_and_dtype(request.device, "auto")
     size = expert_bench.RELEASED if device.type == "cuda" else bench_sizes.EXPERT
     cases = expert_bench.expert_cases(size, device, request.compiled)
+    if full:
+        cases.append(video_case(size, device))
     if official:
         check_checkout(official, "Wan2.2", has="wan/modules/vae2_2.py")
         cases = bench_peers.with_official(cases, official.absolute(), size, device, budget_of(request, device))
     if peers:
         cases = bench_peers.with_diffusers(cases, size, device)
-    if full:
-        cases.append(video_case(size, device))
     return benchmark(request, size.label, cases, device)
 
 

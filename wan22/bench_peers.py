@@ -18,10 +18,13 @@ from torch import Tensor
 from wan.bench.ladder import Calls, Case, Rung
 from wan.bench.official import Job, beside
 from wan.bench.random_weights import values
+from wan.bench.sizes import Draw
 from wan.bench.timing import Budget
 from wan.bench.work import latent_tokens
 from wan.key_names import official_names, recognise
 from wan22.bench import TIMESTEP, ExpertSize, forward_inputs
+from wan22.bench_videos import STEPS, request
+from wan22.plan import plan
 
 
 def with_diffusers(cases: Iterable[Case], size: ExpertSize, device: torch.device) -> list[Case]:
@@ -36,13 +39,9 @@ def with_diffusers(cases: Iterable[Case], size: ExpertSize, device: torch.device
 
 
 def with_official(cases: Iterable[Case], checkout: Path, size: ExpertSize, device: torch.device, budget: Budget) -> list[Case]:  # fmt: skip
-    shapes = forward_shapes(size)
-    return [
-        beside(case, checkout, device, budget, partial(expert_job, size, shapes[case.name], device))
-        if case.name in shapes
-        else case
-        for case in cases
-    ]
+    jobs = {name: partial(expert_job, size, shape, device) for name, shape in forward_shapes(size).items()}
+    jobs["video"] = partial(video_job, size, device)
+    return [beside(case, checkout, device, budget, jobs[case.name]) if case.name in jobs else case for case in cases]
 
 
 def forward_shapes(size: ExpertSize) -> dict[str, tuple[int, int, int]]:
@@ -61,6 +60,17 @@ def expert_job(size: ExpertSize, shape: tuple[int, int, int], device: torch.devi
         "timestep": TIMESTEP,
         "x": x,
         "prompt": prompt.to(size.dtype),
+    }
+
+
+def video_job(size: ExpertSize, device: torch.device) -> Job:
+    """The forwards of an exact video and its decoding, without what lies between them; one expert stands for both."""
+    exact = plan(request(size, STEPS, {}))
+    return expert_job(size, size.shape(size.latents[0]), device) | {
+        "what": "video",
+        "forwards": sum(step.forwards for step in exact),
+        "vae": {"dim": size.vae.dim, "z_dim": size.vae.z_dim, "num_res_blocks": size.vae.num_res_blocks},
+        "latents": Draw(device, torch.float32)(1, size.vae.z_dim, *size.latents),
     }
 
 

@@ -26,15 +26,17 @@ from wan22.plan import Expert, plan
 EXACT, FP8 = Speed(), Speed(fp8=True)
 STEPS, WARM_STEPS = 20, 3
 HALF = {"enable_half_frame_generation": True}
-IMPROVED = HALF | {"frame_completion": "improved"}
 TRUNCATED = {"cfg_truncate_steps": 5, "cfg_truncate_high_noise_steps": 3}
+PAIRED = {"frame_completion": "renoise", "half_frame_rope": "stretch", "half_frame_noise": "pairs"}
+RECOMMENDED = HALF | PAIRED | TRUNCATED  # as in configs/wan22/recommended.yaml
 WAYS: dict[str, dict[str, Any]] = {
     "exact": {},
     "half frames": HALF,
-    "half frames, improved completion": IMPROVED,
+    "half frames, improved completion": HALF | {"frame_completion": "improved"},
     "half frames, CFG truncation 5 and 3": HALF | TRUNCATED,
+    "recommended": RECOMMENDED,
 }
-FP8_WAYS = {"fp8": {}, "recommended + fp8": IMPROVED | TRUNCATED}
+FP8_WAYS = {"fp8": {}, "recommended + fp8": RECOMMENDED}
 
 
 def video_case(size: ExpertSize, device: torch.device) -> Case:

@@ -111,7 +111,7 @@ def test_asked_for_by_name_nothing_is_measured(machine, monkeypatch):
 
 def test_auto_finds_all_that_work(machine, monkeypatch):
     monkeypatch.setattr(attention, "_why_not", lambda name, device: None)
-    assert attention.use_backend("auto", "cpu") == "cudnn" and attention._chosen["cpu"] == ("cudnn", "flash")
+    assert attention.use_backend("auto", "cpu") == "cudnn or flash" and attention._chosen["cpu"] == ("cudnn", "flash")
     monkeypatch.setattr(attention, "_why_not", lambda name, device: "broken" if name == "cudnn" else None)
     assert attention.use_backend("auto", "cpu") == "flash" and attention._chosen["cpu"] == ("flash",)
 

@@ -1,9 +1,11 @@
 """The benchmark's cases of Wan2.2: counted as the plan counts, each of them right at a tiny size."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from wan.bench.ladder import climb
 from wan.bench.timing import ONCE
@@ -11,7 +13,7 @@ from wan.bench.work import flops, wan_forward
 from wan.config import T2V_A14B, VAEConfig
 from wan22.bench import RELEASED, ExpertSize, expert_cases
 from wan22.bench_peers import with_diffusers
-from wan22.bench_videos import video_case
+from wan22.bench_videos import RECOMMENDED, video_case
 from wan22.plan import forward_flops
 
 CPU = torch.device("cpu")
@@ -54,8 +56,13 @@ def test_diffusers_computes_the_same():
     assert peer.error < 1e-4, peer.note  # its rope is float64, its norms elsewhere
 
 
+def test_recommended_is_the_preset():
+    preset = yaml.safe_load((Path(__file__).parents[2] / "configs/wan22/recommended.yaml").read_text())
+    assert preset == RECOMMENDED
+
+
 def test_videos_of_every_acceleration():
     rows = list(climb(video_case(TINY, CPU), CPU, ONCE))
     assert [row.name for row in rows if not row.timing] == ["fp8", "recommended + fp8"]  # on a GPU only
     assert not [row for row in rows if row.wrong]
-    assert [row.kind for row in rows] == ["exact"] + 5 * ["lossy"]
+    assert [row.kind for row in rows] == ["exact"] + 6 * ["lossy"]

@@ -156,7 +156,32 @@ class Expert:
     outputs = call
 
 
-KINDS = {"forward": Forward, "decode": Decode, "block": Block, "expert": Expert}
+class Video:
+    """The forwards of a whole video and its decoding in float32, as the pipeline does it."""
+
+    def __init__(self, job: dict[str, Any], device: torch.device):
+        from wan.modules.vae2_1 import WanVAE_
+
+        self.expert, self.forwards, self.latents = Expert(job, device), job["forwards"], job["latents"]
+        shape = {"dim_mult": [1, 2, 4, 4], "attn_scales": [], "temperal_downsample": [False, True, True]}
+        with torch.device("meta"):
+            vae = WanVAE_(**job["vae"], **shape)
+        self.vae = fill(vae.to_empty(device=device)).eval()
+
+    def outputs(self) -> None:
+        self.expert.call()
+        self.decode()
+
+    def call(self) -> None:
+        for _ in range(self.forwards):
+            self.expert.call()
+        self.decode()
+
+    def decode(self) -> Tensor:
+        return self.vae.decode(self.latents, [0.0, 1.0]).float().clamp(-1, 1).cpu()
+
+
+KINDS = {"forward": Forward, "decode": Decode, "block": Block, "expert": Expert, "video": Video}
 
 
 @torch.no_grad()

@@ -77,7 +77,7 @@ def available_backends(device: str | torch.device | None = None) -> dict[str, st
 
 
 def use_backend(name: str, device: str | torch.device) -> str:
-    """Fix the backend for a device type and return what was chosen; `auto` prefers cudnn, then flash, then sdpa.
+    """Fix the backend for a device type and say what was chosen; `auto` prefers cudnn, then flash, then sdpa.
 
     Where cudnn and flash both work, `auto` measures them for each shape, beginning with cudnn.
     """
@@ -91,8 +91,9 @@ def use_backend(name: str, device: str | torch.device) -> str:
     _chosen[where.type] = working or ("sdpa",)
     passed = "; ".join(f"{k}: {why}" for k, why in reasons.items() if why)
     found = passed or ("the faster for each shape" if len(working) > 1 else "asked for")
-    log.info("attention on %s: %s (%s)", where.type, " or ".join(_chosen[where.type]), found)
-    return _chosen[where.type][0]
+    name = " or ".join(_chosen[where.type])
+    log.info("attention on %s: %s (%s)", where.type, name, found)
+    return name
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Mask | None = None) -> Tensor:
