@@ -52,8 +52,11 @@ def write(data: dict[str, Any], folder: Path, name: str) -> dict[str, str]:
     files = {kind: folder / f"{name}.{kind}" for kind in ("md", "json", "png")}
     draw(data, files["png"])
     files["md"].write_text(markdown(data, files["png"].name), encoding="utf-8")
-    named = {kind: str(path) for kind, path in files.items()}
-    files["json"].write_text(json.dumps(data | {"files": named}, indent=2, default=str) + "\n", encoding="utf-8")
+    named, beside = (
+        {kind: str(path) for kind, path in files.items()},
+        {kind: path.name for kind, path in files.items()},
+    )
+    files["json"].write_text(json.dumps(data | {"files": beside}, indent=2, default=str) + "\n", encoding="utf-8")
     return named
 
 
@@ -93,6 +96,8 @@ def not_timed(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def milliseconds(ms: float) -> str:
+    if ms >= 10_000:
+        return f"{ms / 1000:.1f} s"
     return f"{ms:,.0f} ms" if ms >= 1000 else f"{ms:.1f} ms"
 
 
@@ -166,7 +171,9 @@ def row_line(row: Sequence[str]) -> str:
 def software(data: dict[str, Any]) -> str:
     threads = f", {data['threads']} threads" if data["threads"] else ""
     known = ", ".join(
-        f"{name} {v}" for name in ("torch", "triton", "cuda", "cudnn") if (v := data["versions"].get(name))
+        f"{name} {v}"
+        for name in ("torch", "triton", "cuda", "cudnn", "fa3-fwd", "flash-attn")
+        if (v := data["versions"].get(name))
     )
     return f"{known}, attention {data['attention']}{threads}"
 

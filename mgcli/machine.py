@@ -16,6 +16,7 @@ PACKAGES = (
     "triton",
     "flash-attn",
     "flash-attn-3",
+    "fa3-fwd",
     "numpy",
     "safetensors",
     "huggingface_hub",

@@ -22,6 +22,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from wan.accel.speed import Speed
 from wan.checkpoint import find_in, load_vae
 from wan.game.actions import Action
 from wan.game.models import GameModels
@@ -107,9 +108,11 @@ def scene_request(prompt: str, seed: int, **flags: Any) -> ResolvedRequest:
     return Request(**(own | flags)).resolved()
 
 
-def make_clips(folder: Path, requests: Sequence[ResolvedRequest], device: str) -> Iterator[tuple[float, np.ndarray]]:
+def make_clips(
+    folder: Path, requests: Sequence[ResolvedRequest], device: str, speed: Speed | None = None
+) -> Iterator[tuple[float, np.ndarray]]:
     """Every request's clip, uint8 [F, H, W, 3], by the pipeline of `wan22 t2v`, and the seconds its denoising took."""
-    generation = Generation(Parts(folder, TASKS["t2v-A14B"], device, torch.float32), requests, "both")
+    generation = Generation(Parts(folder, TASKS["t2v-A14B"], device, torch.float32, speed=speed), requests, "both")
     for i, done in generation.steps(warm_up=True):
         if done.step is generation.plans[i][-1]:
             seconds = sum(generation.seconds[i][expert] for expert in ("high", "low"))

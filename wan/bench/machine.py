@@ -1,6 +1,6 @@
 """What the machine can do, measured: seconds of one operation alone, and the floor of a case, the sum over its operations.
 
-Each operation is run by torch's own libraries in the shape the case has it in, back to back, and its best time counts.
+Each operation is run by the fastest library that is there, in the shape the case has it in, back to back, and its best time counts.
 A floor is therefore reached only by what launches for free and does nothing else; norms, rope and copies are on top of it.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from wan.bench.timing import release, wait_for
 from wan.bench.work import Attention, Convolution, Operation, Product, Work
+from wan.modules.attention import attend_with
 
 FASTEST_FIRST = [
     SDPBackend.CUDNN_ATTENTION,
@@ -92,14 +94,24 @@ def product(o: Product, random: Callable[..., Tensor]) -> list[Callable[[], Tens
 
 
 def attention(o: Attention, random: Callable[..., Tensor]) -> list[Callable[[], Tensor]]:
-    q = random(o.batch, o.heads, o.queries, o.width)
-    k, v = random(2, o.batch, o.heads, o.keys, o.width)
+    """torch's own kernels, and FlashAttention where it is installed."""
+    q, k, v = random(o.batch, o.heads, o.queries, o.width), *random(2, o.batch, o.heads, o.keys, o.width)
+    rows = [x.transpose(1, 2).contiguous() for x in (q, k, v)]
 
-    def attend() -> Tensor:
+    def torchs() -> Tensor:
         with sdpa_kernel(FASTEST_FIRST, set_priority=True):
             return F.scaled_dot_product_attention(q, k, v)
 
-    return [attend]
+    flash = partial(attend_with, "flash", *rows)
+    return [torchs, flash] if _works(flash) else [torchs]
+
+
+def _works(call: Callable[[], Tensor]) -> bool:
+    try:
+        call()
+    except (RuntimeError, ValueError):  # not installed, or not for such tensors
+        return False
+    return True
 
 
 def convolution(o: Convolution, random: Callable[..., Tensor]) -> list[Callable[[], Tensor]]:

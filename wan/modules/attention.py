@@ -50,7 +50,9 @@ def _flash_function() -> Callable[..., Any]:
             return importlib.import_module(module).flash_attn_func
         except ImportError:
             continue
-    raise ValueError("attention backend 'flash' is not installed; pip install flash-attn, or use --attention auto")
+    raise ValueError(
+        "attention backend 'flash' is not installed; pip install fa3-fwd (Hopper) or flash-attn, or use --attention auto"
+    )
 
 
 _RUN: dict[str, Attention] = {"sdpa": _sdpa, "cudnn": _cudnn, "flash": _flash}
@@ -110,6 +112,11 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Mask | None = None) -> Tensor:
         use_backend("auto", q.device)
     backends = ("sdpa",) if q.dtype == torch.float32 else _chosen[q.device.type]
     backend = backends[0] if len(backends) == 1 else fastest({name: _RUN[name] for name in backends}, q, k, v)
+    return _RUN[backend](q, k, v)
+
+
+def attend_with(backend: str, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """attend(q, k, v) by this backend; an error where it is not installed or does not take such tensors."""
     return _RUN[backend](q, k, v)
 
 
