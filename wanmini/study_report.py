@@ -57,29 +57,34 @@ def table(found: dict[str, dict[str, float]]) -> str:
 
 
 def draw(found: dict[str, dict[str, float]], path: Path) -> None:
-    """What is right against what it costs, and how near the exact clip is against what it costs."""
+    """A line for each way: what it costs, what is right in it, and how near the exact clip it is."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 5), layout="constrained")
-    meaning, pixels = figure.subplots(1, 2)
-    worth: tuple[tuple[Any, Callable[[dict[str, float]], float], str], ...] = (
-        (meaning, lambda v: 100 * float(np.mean([v[name] for name in JUDGED])), "judged right, mean of five, %"),
-        (pixels, lambda v: v["psnr"], "PSNR to the exact clip, dB"),
+    panels: tuple[tuple[str, Callable[[dict[str, float]], float]], ...] = (
+        ("arithmetic, share of exact", lambda v: v["relative_cost"]),
+        ("shapes right, %", lambda v: 100 * v["shape"]),
+        ("PSNR to the exact clip, dB", lambda v: v["psnr"]),
     )
-    for axes, value, label in worth:
-        for number, (way, values) in enumerate(found.items()):
-            y = value(values)
-            if math.isfinite(y):
-                axes.plot(values["relative_cost"], y, marker=marker_of(way), color=f"C{number % 10}", label=way, ls="")
-        axes.set(xlabel="arithmetic, share of exact", ylabel=label)
+    figure = Figure(figsize=(11, 0.27 * len(found) + 1), layout="constrained")
+    heights = range(len(found))
+    for axes, (label, value) in zip(figure.subplots(1, len(panels), sharey=True), panels, strict=True):
+        values = [value(way) for way in found.values()]
+        known = [(v, y, colour_of(way)) for v, y, way in zip(values, heights, found) if math.isfinite(v)]
+        axes.scatter(
+            *([column[i] for column in known] for i in (0, 1)), c=[column[2] for column in known], s=40, zorder=2
+        )
+        axes.set_xlabel(label)
         axes.grid(alpha=0.3)
-    figure.legend(*meaning.get_legend_handles_labels(), loc="outside right center", fontsize=7)
+        axes.set_yticks(heights, found, fontsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+    axes.invert_yaxis()
     figure.savefig(path, dpi=110)
 
 
-def marker_of(way: str) -> str:
-    kinds = {"half": "o", "cfg": "s", EXACT: "*"}
-    return next((marker for start, marker in kinds.items() if way.startswith(start)), "x")
+def colour_of(way: str) -> str:
+    kinds = {"half": "#2f6fb2", "cfg": "#e09f3e", EXACT: "#1b7f4b"}
+    both = way.startswith("half") and "cfg" in way
+    return "#a2468c" if both else next((colour for start, colour in kinds.items() if way.startswith(start)), "#8d99a6")
 
 
 def main() -> None:
