@@ -113,10 +113,14 @@ class _Encoder:
         return [self._next() for _ in frames]
 
     def _next(self) -> Sample:
-        sample = self._samples.get(timeout=SECONDS_TO_ENCODE)
+        program = imageio_ffmpeg.get_ffmpeg_exe()
+        try:
+            sample = self._samples.get(timeout=SECONDS_TO_ENCODE)
+        except queue.Empty:
+            self._process.kill()
+            raise RuntimeError(f"ffmpeg took frames and gave nothing for {SECONDS_TO_ENCODE} s: {program}") from None
         if sample is None:
-            code = self._process.wait()
-            raise RuntimeError(f"ffmpeg ended early with code {code}: {imageio_ffmpeg.get_ffmpeg_exe()}")
+            raise RuntimeError(f"ffmpeg ended early with code {self._process.wait()}: {program}")
         return sample
 
     def _collect(self) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from wan import video
 from wan.video import VideoWriter, count_frames, read_frames
 
 
@@ -65,6 +66,7 @@ WRITE_AND_HANG = """
 import sys, time
 sys.path.insert(0, {root!r})
 from tests.wan.test_video import clip
+from wan import video
 from wan.video import VideoWriter
 writer = VideoWriter({path!r})
 for frames in (9, 12, 12):
@@ -140,6 +142,13 @@ def test_a_full_disk_at_the_first_write_leaves_nothing(tmp_path):
         writer.write(clip(9))
     assert str(tmp_path / "missing") in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_encoder_that_only_swallows_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(video, "_encode_command", lambda *_: ["sh", "-c", "cat > /dev/null"])
+    monkeypatch.setattr(video, "SECONDS_TO_ENCODE", 0.2)
+    with pytest.raises(RuntimeError, match="gave nothing for 0.2 s"), VideoWriter(tmp_path / "a.mp4") as writer:
+        writer.write(clip(9))
 
 
 def test_a_dead_encoder_is_an_error_and_keeps_what_was_finished(tmp_path):
