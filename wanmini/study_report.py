@@ -1,4 +1,7 @@
-"""The study's rows as a table, a picture and JSON: `python -m wanmini.study_report OUT`."""
+"""The study's rows as a table, a picture and JSON: `python -m wanmini.study_report OUT [--timed OTHER]`.
+
+Times are of OTHER's rows, a few prompts made alone on a quiet machine: many workers wait for each other.
+"""
 
 from __future__ import annotations
 
@@ -11,33 +14,35 @@ from typing import Any
 
 import numpy as np
 
-from wanmini.study import EXACT, WAYS, baseline_of
+from wanmini.study import EXACT, WAYS
 
 Row = dict[str, Any]
 JUDGED = ("shape", "colour", "count", "motion", "speed")
-HEADINGS = ("way", "clips", "forwards", "cost", *JUDGED, "pace", "MSE", "PSNR", "SSIM")
+HEADINGS = ("way", "clips", "forwards", "cost", "time", *JUDGED, "pace", "MSE", "PSNR", "SSIM")
 
 
-def summary(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
-    """For each way: shares of right answers, medians of pace and speed-up, means of MSE and SSIM, PSNR of the mean MSE."""
-    seconds = {(row["way"], row["prompt"]): row["seconds"] for row in rows}
+def summary(rows: Sequence[Row], timed: Sequence[Row]) -> dict[str, dict[str, float]]:
+    """For each way: shares of right answers, medians of pace and seconds, means of MSE and SSIM, PSNR of the mean MSE."""
     exact = mean([row for row in rows if row["way"] == EXACT], "token_forwards")
     found: dict[str, dict[str, float]] = {}
     for way in WAYS:
         mine = [row for row in rows if row["way"] == way]
         if not mine:
             continue  # a study that was stopped
-        faster = [seconds[baseline_of(way), row["prompt"]] / row["seconds"] for row in mine]
         mse = mean(mine, "mse")
         found[way] = {name: mean(mine, name) for name in (*JUDGED, "forwards", "ssim")} | {
             "relative_cost": mean(mine, "token_forwards") / exact,
             "clips": len(mine),
-            "speedup": float(np.median(faster)),
+            "seconds": float(np.median([row["seconds"] for row in timed if row["way"] == way] or [math.nan])),
             "pace": float(np.median([row["pace"] for row in mine if row["pace"] is not None])),
             "mse": mse,
             "psnr": -10 * math.log10(mse) if mse else math.inf,
         }
     return found
+
+
+def read_rows(folder: Path) -> list[Row]:
+    return [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
 
 
 def mean(rows: Sequence[Row], name: str) -> float:
@@ -48,7 +53,7 @@ def mean(rows: Sequence[Row], name: str) -> float:
 def table(found: dict[str, dict[str, float]]) -> str:
     lines = [f"| {' | '.join(HEADINGS)} |", "|---" * len(HEADINGS) + "|"]
     for way, values in found.items():
-        cells = [way, *(f"{values[name]:.0f}" for name in ("clips", "forwards")), f"{values['relative_cost']:.2f}"]
+        cells = [way, *(f"{values[name]:.0f}" for name in ("clips", "forwards")), f"{values['relative_cost']:.2f}", f"{values['seconds']:.1f} s"]
         cells += [f"{100 * values[name]:.0f} %" for name in JUDGED] + [f"{values['pace']:.2f}"]
         same = not values["mse"]
         cells += ["", "", ""] if same else [f"{values['mse']:.1e}", f"{values['psnr']:.1f}", f"{values['ssim']:.3f}"]
@@ -90,9 +95,10 @@ def colour_of(way: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--timed", type=Path, metavar="OTHER")
     args = parser.parse_args()
-    rows = [json.loads(line) for line in (args.out / "rows.jsonl").read_text().splitlines()]
-    found = summary(rows)
+    rows = read_rows(args.out)
+    found = summary(rows, read_rows(args.timed) if args.timed else rows)
     (args.out / "summary.json").write_text(json.dumps(found, indent=1) + "\n")
     (args.out / "table.md").write_text(table(found) + "\n")
     draw(found, args.out / "study.png")
