@@ -252,11 +252,12 @@ class Extent:
     walkers: int = 16
     blocks: int = 8
     idlers: int = 8
-    wanderers: int = 8
+    wanderers: int = 8  # none: what is late is the end of the scripted walks
     long_blocks: int = 50
+    scatter: float = 0.0  # of sharpness and contrast in so small a sample: allowed beside WITHIN
 
 
-QUICK = Extent(walkers=4, blocks=4, idlers=1, wanderers=3, long_blocks=6)
+QUICK = Extent(walkers=8, blocks=3, idlers=1, wanderers=0, scatter=0.05)
 LATE_BLOCKS = 2
 
 
@@ -270,9 +271,14 @@ def judge(generate: Generate, extent: Extent, size: Size, seed: int = 0) -> dict
     video = made(scripted)
     found = similarity(video, scripted) | directions(video, scripted)
     found |= stillness(made(idle_walks(extent.idlers, seed=seed)))
+    if not extent.wanderers:
+        return found | plausibility(last_blocks(video), last_blocks(scripted.true_video(size)))
     wandering = long_walks(extent.wanderers, extent.long_blocks, seed)
-    late = spans(extent.long_blocks)[-LATE_BLOCKS].frames.start
-    return found | plausibility(made(wandering)[:, :, late:], typical_frames(size, seed))
+    return found | plausibility(last_blocks(made(wandering)), typical_frames(size, seed))
+
+
+def last_blocks(video: Tensor) -> Tensor:
+    return video[:, :, spans(_blocks(video))[-LATE_BLOCKS].frames.start :]
 
 
 def typical_frames(size: Size, seed: int, walks: int = 24, frames: int = 3) -> Tensor:
@@ -282,7 +288,7 @@ def typical_frames(size: Size, seed: int, walks: int = 24, frames: int = 3) -> T
     return film(wandering.maze, states, size)
 
 
-def verdict(found: dict[str, float]) -> dict[str, bool]:
+def verdict(found: dict[str, float], scatter: float = 0.0) -> dict[str, bool]:
     """Which bars are met; a share or ratio that could not be measured is not."""
     least = {name: found[name] >= bar for name, bar in BARS.items() if name in found}
-    return least | {name: abs(found[name] - 1) <= bar for name, bar in WITHIN.items()}
+    return least | {name: abs(found[name] - 1) <= bar + scatter for name, bar in WITHIN.items()}

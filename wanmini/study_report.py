@@ -53,7 +53,12 @@ def mean(rows: Sequence[Row], name: str) -> float:
 def table(found: dict[str, dict[str, float]]) -> str:
     lines = [f"| {' | '.join(HEADINGS)} |", "|---" * len(HEADINGS) + "|"]
     for way, values in found.items():
-        cells = [way, *(f"{values[name]:.0f}" for name in ("clips", "forwards")), f"{values['relative_cost']:.2f}", f"{values['seconds']:.1f} s"]
+        cells = [
+            way,
+            *(f"{values[name]:.0f}" for name in ("clips", "forwards")),
+            f"{values['relative_cost']:.2f}",
+            f"{values['seconds']:.1f} s",
+        ]
         cells += [f"{100 * values[name]:.0f} %" for name in JUDGED] + [f"{values['pace']:.2f}"]
         same = not values["mse"]
         cells += ["", "", ""] if same else [f"{values['mse']:.1e}", f"{values['psnr']:.1f}", f"{values['ssim']:.3f}"]
