@@ -40,7 +40,7 @@ check: $(STAMP) ## lint, formatting and types
 
 bench: $(STAMP) ## measure speed on this machine
 	$(BIN)/mg bench
-	$(BIN)/wan22 bench
+	$(BIN)/wan22 bench --peers
 
 golden: $(STAMP) ## equality with the official implementations; GOLDEN_DIR=folder for other files
 	GOLDEN_DIR=$(GOLDEN_DIR) $(PYTEST) tests/golden
