@@ -1,6 +1,6 @@
 """What the training runs share: a clock that ends them, a journal, an optimizer, and files that the next run goes on from.
 
-A run has minutes, not steps: machines are lent for minutes. It writes its averaged weights every so often, in half
+A run has minutes, not steps: GPUs are paid by the minute. It writes its averaged weights every so often, in half
 precision and in the layout of a release, so that being killed costs a minute and what it left can be used at once.
 Optimizer state is not kept; warming up again costs a few seconds.
 """
