@@ -52,12 +52,9 @@ def write(data: dict[str, Any], folder: Path, name: str) -> dict[str, str]:
     files = {kind: folder / f"{name}.{kind}" for kind in ("md", "json", "png")}
     draw(data, files["png"])
     files["md"].write_text(markdown(data, files["png"].name), encoding="utf-8")
-    named, beside = (
-        {kind: str(path) for kind, path in files.items()},
-        {kind: path.name for kind, path in files.items()},
-    )
-    files["json"].write_text(json.dumps(data | {"files": beside}, indent=2, default=str) + "\n", encoding="utf-8")
-    return named
+    kept = data | {"files": {kind: path.name for kind, path in files.items()}}  # beside it, wherever the folder goes
+    files["json"].write_text(json.dumps(kept, indent=2, default=str) + "\n", encoding="utf-8")
+    return {kind: str(path) for kind, path in files.items()}
 
 
 def as_json(data: dict[str, Any]) -> str:

@@ -50,7 +50,7 @@ ACCELERATIONS = Flags("Accelerations", {
     "accel": (str, "recommended: half frames (renoise, stretch, pairs), truncation 5 and 3: 2.1x less arithmetic at 49 frames and 20 steps, 25 dB from exact; exact: none (default)."),
     "enable_half_frame_generation": (bool, "Lossy: half of the frames for the high-noise expert: 1.6x less arithmetic; as right as exact, but another video, 21 dB away (another seed: 20)."),
     "enable_improved_frame_completion": (bool, "Same as --frame_completion improved; no time, 21 dB too."),
-    "frame_completion": (str, "What completes half frames: repeat (default; the solver restarts), improved (it goes on), renoise (inserted frames get their own noise). No time; within 0.4 dB."),
+    "frame_completion": (str, "What completes half frames: repeat (default; the solver restarts), improved (it goes on), renoise (inserted frames get their own noise). No time; within 0.2 dB."),
     "half_frame_rope": (str, "Where half frames are in time: native (default; side by side) or stretch (every other: 22 dB). No time."),
     "half_frame_noise": (str, "What half frames start from: alternate (default; the noise of frames 0, 2, 4, ...) or pairs (of all frames, two by two: 25 dB with renoise and stretch). No time."),
     "cfg_truncate_steps": (int, "Lossy: the last N steps run one prompt instead of two. 5 of 20: 1.14x less arithmetic; with the 3 below 39 dB, shapes right 92 % instead of 96."),

@@ -5,6 +5,7 @@ diffusers as its users have it: precision where its loader keeps it, its own cho
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import asdict, replace
 from functools import partial
@@ -69,7 +70,7 @@ def video_job(size: ExpertSize, device: torch.device) -> Job:
     return expert_job(size, size.shape(size.latents[0]), device) | {
         "what": "video",
         "forwards": sum(step.forwards for step in exact),
-        "vae": {"dim": size.vae.dim, "z_dim": size.vae.z_dim, "num_res_blocks": size.vae.num_res_blocks},
+        "vae": {k: v for k, v in json.loads(json.dumps(asdict(size.vae))).items() if k not in ("mean", "std")},
         "latents": Draw(device, torch.float32)(1, size.vae.z_dim, *size.latents),
     }
 

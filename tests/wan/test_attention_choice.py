@@ -70,6 +70,14 @@ def test_the_faster_one_is_measured_once_logged_and_kept(machine, caplog):
     assert sorted(shapes.values()) == ["cudnn", "flash"]
 
 
+def test_another_library_is_measured_anew(machine, monkeypatch):
+    assert taken(machine) == "flash"
+    machine.forget()
+    machine.times = {"cudnn": 1.0, "flash": 2.0}
+    monkeypatch.setattr(attention_choice, "_libraries", lambda: ["fa3-fwd 9"])
+    assert taken(machine) == "cudnn"
+
+
 @pytest.mark.parametrize(("flash", "name"), [(1.96, "cudnn"), (1.9, "flash"), (None, "cudnn")])
 def test_only_a_clear_gain_counts(machine, flash, name):
     machine.times = {"cudnn": 2.0, "flash": flash}

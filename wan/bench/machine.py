@@ -1,7 +1,7 @@
 """What the machine can do, measured: seconds of one operation alone, and the floor of a case, the sum over its operations.
 
-Each operation is run by the fastest library that is there, in the shape the case has it in, back to back, and its best time counts.
-A floor is therefore reached only by what launches for free and does nothing else; norms, rope and copies are on top of it.
+Each operation is run by the fastest library that is there, in the shape the case has it in, back to back, and its best
+time counts. A floor is therefore reached only by what launches for free and does nothing else; norms, rope and copies are on top of it.
 """
 
 from __future__ import annotations

@@ -163,9 +163,8 @@ class Video:
         from wan.modules.vae2_1 import WanVAE_
 
         self.expert, self.forwards, self.latents = Expert(job, device), job["forwards"], job["latents"]
-        shape = {"dim_mult": [1, 2, 4, 4], "attn_scales": [], "temperal_downsample": [False, True, True]}
         with torch.device("meta"):
-            vae = WanVAE_(**job["vae"], **shape)
+            vae = WanVAE_(**job["vae"])
         self.vae = fill(vae.to_empty(device=device)).eval()
 
     def outputs(self) -> None:

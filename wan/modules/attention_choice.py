@@ -1,7 +1,7 @@
 """Which of several attention backends is fastest for a shape: measured once a machine, then remembered on disk.
 
 Backends round differently, so the same run must take the same ones tomorrow: what was measured is written down per
-device, torch and backends, and only a clear gain moves a shape away from the first backend. Nothing is measured where
+device, torch and installed libraries, and only a clear gain moves a shape away from the first backend. Nothing is measured where
 that cannot be: while a graph is captured, while torch.compile traces, or for gradients, which not every backend has.
 """
 
@@ -11,6 +11,8 @@ import json
 import logging
 import os
 from collections.abc import Callable, Mapping
+from functools import cache
+from importlib.metadata import distributions
 from pathlib import Path
 
 import torch
@@ -23,6 +25,7 @@ Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
 KEPT_IN = Path("~/.cache/mgcli/attention.json")
 CLEARLY = 0.97  # of the first backend's time; less is noise, and not worth another rounding
 WORTH = 2**20  # scores a head: below them there is nothing to gain, and a call takes longer to launch than to run
+FLASH = ("flash-attn", "flash-attn-3", "fa3-fwd")
 ROUNDS, CALLS = 5, 4
 _known: dict[tuple[object, ...], str] = {}
 
@@ -47,7 +50,7 @@ def _measurable(*tensors: Tensor) -> bool:
 
 
 def _read_or_measure(backends: Mapping[str, Attention], q: Tensor, k: Tensor, v: Tensor) -> str:
-    machine = f"{_device_name(q.device)}, torch {torch.__version__}, {' '.join(backends)}"
+    machine = f"{_device_name(q.device)}, torch {torch.__version__}, {' '.join((*backends, *_libraries()))}"
     shape = f"{q.dtype} " + " ".join("x".join(map(str, t.shape)) for t in (q, k, v))
     kept = read(machine).get(shape)
     if kept in backends:
@@ -57,6 +60,12 @@ def _read_or_measure(backends: Mapping[str, Attention], q: Tensor, k: Tensor, v:
     log.info("attention %s: %s (%s)", shape, name, ", ".join(f"{n} {ms:.3f} ms" for n, ms in times.items()))
     keep(machine, shape, name)
     return name
+
+
+@cache
+def _libraries() -> list[str]:
+    """FlashAttention as installed: another one is another measurement."""
+    return sorted(f"{d.name} {d.version}" for d in distributions() if d.name.replace("_", "-").lower() in FLASH)
 
 
 def choose(times: Mapping[str, float]) -> str:
