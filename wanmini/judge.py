@@ -1,8 +1,8 @@
 """Judge both minis: `python -m wanmini.judge [--quick] [--json] [--only vae|world|scenes] [--weights FOLDER]`.
 
 Everything is made the way a user makes it, by the rollout and the pipeline that the commands drive. --quick takes
-samples that fit in a minute on two cores, and allows the statistics of late frames what they scatter in them (0.05);
-without it the samples are those the README's numbers come from. Ends with exit code 1 if a bar is missed.
+samples that fit in a minute on two cores; without it the samples are those the README's numbers come from. Ends with
+exit code 1 if a bar is missed.
 """
 
 from __future__ import annotations
@@ -145,10 +145,10 @@ def judge(folder: Path, samples: Samples, only: str | None, device: str, samplin
     return found
 
 
-def verdict(found: dict[str, float], scatter: float = 0.0) -> dict[str, bool]:
+def verdict(found: dict[str, float]) -> dict[str, bool]:
     """Every bar whose measurement was made, and whether it is met."""
     met = {"vae_db": found["vae_db"] >= VAE_BAR} if "vae_db" in found else {}
-    met |= judge_world.verdict(found, scatter) if "turn_right" in found else {}
+    met |= judge_world.verdict(found) if "turn_right" in found else {}
     return met | {name: found[name] >= bar for name, bar in SCENE_BARS.items() if name in found}
 
 
@@ -169,9 +169,8 @@ def main() -> None:
     args = parser.parse_args()
     started = time.perf_counter()
     sampling = Sampling(tuple(args.denoising_steps), timestep_shift=sizes.SHIFT, num_frame_per_block=sizes.BLOCK)
-    samples = QUICK_SAMPLES if args.quick else Samples()
-    found = judge(args.weights, samples, args.only, args.device, sampling)
-    met = verdict(found, samples.world.scatter)
+    found = judge(args.weights, QUICK_SAMPLES if args.quick else Samples(), args.only, args.device, sampling)
+    met = verdict(found)
     seconds = time.perf_counter() - started
     if args.json:
         measured = {name: None if math.isnan(value) else round(value, 4) for name, value in found.items()}

@@ -254,10 +254,9 @@ class Extent:
     idlers: int = 8
     wanderers: int = 8  # none: what is late is the end of the scripted walks
     long_blocks: int = 50
-    scatter: float = 0.0  # of sharpness and contrast in so small a sample: allowed beside WITHIN
 
 
-QUICK = Extent(walkers=8, blocks=3, idlers=1, wanderers=0, scatter=0.05)
+QUICK = Extent(walkers=8, blocks=3, idlers=1, wanderers=0)
 LATE_BLOCKS = 2
 
 
@@ -288,7 +287,7 @@ def typical_frames(size: Size, seed: int, walks: int = 24, frames: int = 3) -> T
     return film(wandering.maze, states, size)
 
 
-def verdict(found: dict[str, float], scatter: float = 0.0) -> dict[str, bool]:
+def verdict(found: dict[str, float]) -> dict[str, bool]:
     """Which bars are met; a share or ratio that could not be measured is not."""
     least = {name: found[name] >= bar for name, bar in BARS.items() if name in found}
-    return least | {name: abs(found[name] - 1) <= bar + scatter for name, bar in WITHIN.items()}
+    return least | {name: abs(found[name] - 1) <= bar for name, bar in WITHIN.items()}

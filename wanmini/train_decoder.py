@@ -14,11 +14,13 @@ import json
 import logging
 import random
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from wan.config import VAEConfig
 from wan.modules.vae import WanVAE
 from wanmini import sizes
 from wanmini.clips import HELD_OUT, MirroredWalks, SceneSource, WorldSource
@@ -156,6 +158,12 @@ def evaluate(vae: WanVAE, data: Data) -> dict[str, float]:
     return found | {name: right[name].mean().item() for name in ("shape", "colour")}
 
 
+def config_of(run: Path) -> VAEConfig:
+    """With the mean and deviation of latents that were measured when the encoder was trained."""
+    was = json.loads((run / "vae" / "config.json").read_text())
+    return dataclasses.replace(sizes.VAE, mean=tuple(was["mean"]), std=tuple(was["std"]))
+
+
 def train(args: argparse.Namespace) -> dict[str, float]:
     device = torch.device(args.device)
     run = Run(args.out, f"train_decoder_{args.data}", args.minutes)
@@ -163,8 +171,7 @@ def train(args: argparse.Namespace) -> dict[str, float]:
     random.seed(args.seed)
     vae = WanVAE(sizes.VAE)  # which does not normalise
     first = restore(vae, args.resume / "vae")
-    was = json.loads((args.resume / "vae" / "config.json").read_text())
-    config = dataclasses.replace(sizes.VAE, mean=tuple(was["mean"]), std=tuple(was["std"]))
+    config = config_of(args.resume)
     before = {name: value.clone() for name, value in vae.state_dict().items()}
     vae = vae.to(device, torch.bfloat16 if device.type == "cuda" else torch.float32)
     for part in (vae.encoder, vae.conv1):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import torch
 
+from wan.modules.vae import WanVAE
+from wanmini import extrapolate, sizes
 from wanmini.scenes import Scenes, draw
-from wanmini.train_decoder import RIM, VIVID, edge_energy, energy_error, judged_of, window, window_of
+from wanmini.train_decoder import RIM, VIVID, config_of, edge_energy, energy_error, judged_of, window, window_of
+from wanmini.training import restore, store
 
 
 def test_windows_hold_the_objects() -> None:
@@ -45,3 +48,20 @@ def test_edge_energy_finds_blur_and_not_where_an_edge_is() -> None:
     moved[..., 0] = 0
     assert energy_error(moved, step) < 1e-6 < 0.01 < energy_error(soft, step)
     assert edge_energy(step).shape == (1, 1, 4, 4)
+
+
+def test_weights_beyond_a_run_are_on_the_line_from_another(tmp_path, monkeypatch) -> None:
+    a, b, found = WanVAE(sizes.VAE), WanVAE(sizes.VAE), WanVAE(sizes.VAE)
+    b.load_state_dict(a.state_dict())
+    with torch.no_grad():
+        b.decoder.head[2].bias.fill_(1.0)
+        a.decoder.head[2].bias.fill_(0.75)
+    for name, vae in (("a", a), ("b", b)):
+        store(tmp_path / name / "vae", vae.state_dict(), sizes.VAE, {"steps": "7"})
+    monkeypatch.setattr(
+        "sys.argv", ["extrapolate", *(str(tmp_path / n) for n in "ab"), "--out", str(tmp_path / "c"), "--by", "2"]
+    )
+    extrapolate.main()
+    assert restore(found, tmp_path / "c" / "vae") == 7 and config_of(tmp_path / "c") == sizes.VAE
+    assert (found.decoder.head[2].bias == 1.5).all()
+    assert torch.equal(found.encoder.conv1.weight, b.encoder.conv1.weight.half().float())
