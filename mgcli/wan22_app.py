@@ -2,8 +2,8 @@
 
 import sys
 
-from mgcli.command_line import command_line
-from mgcli.errors import run
+from mgcli.app.command_line import command_line
+from mgcli.app.errors import run
 
 COMMANDS = ("t2v", "i2v", "plan", "compare", "wan22_bench")
 

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from wan.config import UNIVERSAL, CausalConfig
+from wan.fast.causal import OptimizedCausalWanModel
 from wan.modules.causal_model import CausalWanModel
-from wan.modules.optimized_causal_model import OptimizedCausalWanModel
 
 BASELINE = Path(__file__).parent / "baseline_performance.txt"
 FRAMES = 3  # num_frame_per_block
@@ -221,7 +221,7 @@ class TestCausalWanModel:
 
         optimized = as_optimized(original_model)
         if torch.cuda.is_available():
-            from wan.accel.graphs import capture_layers
+            from wan.fast.graphs import capture_layers
 
             capture_layers(optimized)
         cache = optimized.new_cache(1, size.height, size.width, FRAMES)

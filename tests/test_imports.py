@@ -10,9 +10,11 @@ ROOT = Path(__file__).parent.parent
 LAYERS = ("wan", "wan22", "wanmini", "mgcli")  # each may import itself and what stands before it
 FILES = sorted(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py"))
 CUDA_ONLY = {"triton", "flash_attn", "flash_attn_interface"}
-KERNELS = "wan.kernels.triton_"  # the files whose decorators need triton; like it, they are imported inside functions
+KERNELS = (
+    "wan.fast.kernels.triton_"  # the files whose decorators need triton; like it, they are imported inside functions
+)
 PEERS = {"diffusers", "transformers"}  # dev-only: the proof that file layouts are read right
-MEASURES_PEERS = "wan22.bench_peers"  # where a benchmark is asked to; inside a function, like triton
+MEASURES_PEERS = "mgcli.bench.peers"  # where a benchmark is asked to; inside a function, like triton
 
 
 def imported(nodes: Iterator[ast.AST], path: Path) -> set[str]:

@@ -14,7 +14,7 @@ from concurrent.futures import Future
 import torch
 from torch import nn
 
-from wan.accel.offload import stream_blocks
+from wan.fast.offload import stream_blocks
 from wan22.memory import Residency
 from wan22.plan import Expert
 

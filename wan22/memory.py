@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 
 from wan.config import WanConfig
-from wan.modules.fp8 import quantise
+from wan.fast.fp8 import quantise
 from wan.modules.model import WanModel
 
 Residency = Literal["both", "one", "stream"]

@@ -11,11 +11,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from wan.accel.speed import Speed
-from wan.checkpoint import find_in, load_t5, load_vae, load_wan, open_weights
 from wan.config import WanConfig
-from wan.config_files import parse_config, read_config
-from wan.key_names import EXPERT
+from wan.fast.speed import Speed
+from wan.files.checkpoint import find_in, load_t5, load_vae, load_wan, open_weights
+from wan.files.config_files import parse_config, read_config
+from wan.files.key_names import EXPERT
 from wan.modules.model import WanModel
 from wan.modules.streaming import StreamedDecoder
 from wan.modules.vae import WanVAE

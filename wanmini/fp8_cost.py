@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from wan.accel.speed import Speed
+from wan.fast.speed import Speed
 from wan22.compare import compare_frames, of_video
 from wanmini import judge_scenes, judge_world, weights
 from wanmini.clips import HELD_OUT

@@ -22,8 +22,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from wan.accel.speed import Speed
-from wan.checkpoint import find_in, load_vae
+from wan.fast.speed import Speed
+from wan.files.checkpoint import find_in, load_vae
 from wan.game.actions import Action
 from wan.game.models import GameModels
 from wan.game.rollout import Sampling

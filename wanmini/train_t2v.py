@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from wan.checkpoint import load_vae
+from wan.files.checkpoint import load_vae
 from wan.modules.attention import use_backend
 from wan.modules.model import WanModel
 from wan.modules.t5 import T5Encoder

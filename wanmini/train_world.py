@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from wan.checkpoint import load_vae
+from wan.files.checkpoint import load_vae
 from wan.modules.attention import use_backend
 from wan.modules.causal_model import CausalWanModel
 from wan.modules.clip import CLIPVision

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from wan.checkpoint import find_in, load_causal, load_clip, load_vae
+from wan.files.checkpoint import find_in, load_causal, load_clip, load_vae
 from wan.game.models import GameModels
 from wan.game.modes import MODES
 from wan.game.rollout import Sampling

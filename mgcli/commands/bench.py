@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from mgcli import bench_options as opt
-from mgcli.bench_options import BenchRequest
+from mgcli.bench import options as opt
+from mgcli.bench.options import BenchRequest
 
 Official = Annotated[
     Path | None, typer.Option(help="A checkout of the official Matrix-Game-2: its code is measured beside ours.")
@@ -36,6 +36,6 @@ def bench(
     compared with the reference first; a wrong one is marked, and the exit code is 1.
     """
     request = BenchRequest("mg bench", tuple(only or ()), quick, list_cases, compiled, attention, device, output_dir)
-    from mgcli.benchmark import game_benchmark
+    from mgcli.bench.run import game_benchmark
 
     return game_benchmark(request, official, start)

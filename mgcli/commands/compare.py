@@ -7,9 +7,9 @@ from typing import Any
 
 from rich.table import Table
 
-from mgcli.console import console
-from mgcli.wan22_flags import ACCELERATIONS, COMPARISON, IMAGE, MACHINE, PROMPT, VIDEO, takes
-from mgcli.wan22_request import check_before_loading, wan22_request
+from mgcli.app.console import console
+from mgcli.video.flags import ACCELERATIONS, COMPARISON, IMAGE, MACHINE, PROMPT, VIDEO, takes
+from mgcli.video.request import check_before_loading, wan22_request
 
 
 @takes(COMPARISON, PROMPT, IMAGE, VIDEO, ACCELERATIONS, MACHINE)
@@ -23,7 +23,7 @@ def compare(flags: dict[str, Any]) -> None:
             "compare takes one prompt, and the preset names a prompt_file; give --prompt and another preset"
         )
     check_before_loading(request)
-    from mgcli.wan22_compare import compare_videos
+    from mgcli.video.compare import compare_videos
 
     data = compare_videos(mode, request, folder)
     console.result(data, table(data))

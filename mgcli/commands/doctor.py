@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mgcli.console import console
-from mgcli.models import MODELS, WHERE_MODELS_LIVE, Model, models_dir, problems
-from mgcli.options import ModelsDir
+from mgcli.app.console import console
+from mgcli.app.models import MODELS, WHERE_MODELS_LIVE, Model, models_dir, problems
+from mgcli.app.options import ModelsDir
 
 
 def doctor(dir: ModelsDir = None) -> None:
     """Say what this machine has, which parts work and which models are here."""
-    from mgcli import machine
+    from mgcli.app import machine
     from wan.modules.attention import available_backends
 
     root, devices = models_dir(dir), machine.devices()

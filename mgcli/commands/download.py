@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from mgcli.console import console
-from mgcli.models import MODELS, find_model, models_dir
-from mgcli.options import ModelsDir
+from mgcli.app.console import console
+from mgcli.app.models import MODELS, find_model, models_dir
+from mgcli.app.options import ModelsDir
 
 
 def download(
@@ -18,7 +18,7 @@ def download(
     dry_run: Annotated[bool, typer.Option("--dry_run", help="List files and sizes, fetch nothing.")] = False,
 ) -> None:
     """Fetch what a released model needs: sizes first, continued where an earlier try stopped, checked at the end."""
-    from mgcli import downloads
+    from mgcli.app import downloads
 
     wanted = find_model(model)
     folder = models_dir(dir) / wanted.folder
@@ -37,7 +37,7 @@ def download(
 def _fetch(source: Any, files: list[Any], folder: Path) -> None:
     from huggingface_hub.utils import disable_progress_bars
 
-    from mgcli.downloads import size_text
+    from mgcli.app.downloads import size_text
 
     if not console.interactive:
         disable_progress_bars()
@@ -52,7 +52,7 @@ def _report(model: str, folder: Path, files: list[Any], missing: list[Any], dry_
 
 
 def _lines(folder: Path, files: list[Any], missing: list[Any], dry_run: bool) -> list[str]:
-    from mgcli.downloads import size_text
+    from mgcli.app.downloads import size_text
 
     if not dry_run:
         return [f"complete: {folder}"]

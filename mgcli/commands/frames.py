@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from mgcli.console import console
+from mgcli.app.console import console
 from wan.game.timeline import Span, frame_map, video_frames
 
 

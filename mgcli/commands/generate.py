@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from mgcli import options as opt
-from mgcli.batch import length_note, plan_worlds
-from mgcli.console import console
-from mgcli.game_request import GenerateRequest, game_request
-from mgcli.recording import check_output
+from mgcli.app import options as opt
+from mgcli.app.console import console
+from mgcli.app.recording import check_output
+from mgcli.game.batch import length_note, plan_worlds
+from mgcli.game.request import GenerateRequest, game_request
 from wan.game.timeline import video_frames
 
 Length = Annotated[
@@ -64,7 +64,7 @@ def generate(
         check_output(plan.output)
         if request.actions and (note := length_note(plan.script, video_frames(request.num_output_frames or 0))):
             console.say(note)
-    from mgcli.generation import generate_worlds
+    from mgcli.game.generation import generate_worlds
 
     facts = generate_worlds(request, plans)
     console.result(facts, "\n".join(_lines(facts)))

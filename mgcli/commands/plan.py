@@ -8,9 +8,9 @@ from typing import Any
 from rich.console import Group
 from rich.table import Table
 
-from mgcli.console import console
-from mgcli.wan22_flags import ACCELERATIONS, MACHINE, OUTPUT, PROMPT, VIDEO, takes
-from mgcli.wan22_request import wan22_request
+from mgcli.app.console import console
+from mgcli.video.flags import ACCELERATIONS, MACHINE, OUTPUT, PROMPT, VIDEO, takes
+from mgcli.video.request import wan22_request
 from wan22.config import ResolvedRequest, rounding_note
 from wan22.plan import Step, Totals
 from wan22.plan import plan as make_plan

@@ -10,10 +10,10 @@ from typing import Annotated
 
 import typer
 
-from mgcli import options as opt
-from mgcli.console import console
-from mgcli.game_request import game_request
-from mgcli.recording import check_output
+from mgcli.app import options as opt
+from mgcli.app.console import console
+from mgcli.app.recording import check_output
+from mgcli.game.request import game_request
 
 NEEDED = ("starlette", "uvicorn", "websockets")
 Output = Annotated[Path | None, typer.Option(help="Recordings are numbered after this: play_1.mp4, play_1.json, ...")]
@@ -58,11 +58,11 @@ def play(
         raise ValueError(f"mg play needs {', '.join(missing)}: pip install 'mgcli[play]'")
     # threads of torch that spin while they wait starve the browser beside them, and then each other
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    from mgcli.play.request import PlayRequest
+    from mgcli.game.play.request import PlayRequest
 
     request = game_request(PlayRequest, flags)
     check_output(request.output)
-    from mgcli.play.server import is_open_to_others, listen, serve
+    from mgcli.game.play.server import is_open_to_others, listen, serve
 
     listener = listen(request.host, request.port)
     if is_open_to_others(listener):

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from mgcli import options as opt
-from mgcli.console import console
-from mgcli.game_request import RANDOM, StreamRequest, game_request
-from mgcli.players import Player, RandomPlayer, ScriptPlayer, Take
-from mgcli.recording import check_output
+from mgcli.app import options as opt
+from mgcli.app.console import console
+from mgcli.app.recording import check_output
+from mgcli.game.players import Player, RandomPlayer, ScriptPlayer, Take
+from mgcli.game.request import RANDOM, StreamRequest, game_request
 from wan.game.modes import MODES
 from wan.game.scripts import load_script
 
@@ -77,8 +77,8 @@ def stream(
         check_output(path)
     player = choose_player(request)
     take = first_take(request, player)
-    from mgcli.session import Session
-    from mgcli.worlds import explained_memory, open_models
+    from mgcli.game.session import Session
+    from mgcli.game.worlds import explained_memory, open_models
 
     with explained_memory(request):
         session = Session(request, open_models(request), player)
@@ -95,10 +95,10 @@ def choose_player(request: StreamRequest) -> Player:
     if request.script:
         return ScriptPlayer(load_script(request.script, mode))
     if request.prompt or not (sys.stdin.isatty() and console.interactive):
-        from mgcli.dialogue import DialoguePlayer
+        from mgcli.game.dialogue import DialoguePlayer
 
         return DialoguePlayer(mode)
-    from mgcli.live import LivePlayer
+    from mgcli.game.live import LivePlayer
 
     return LivePlayer(mode)
 

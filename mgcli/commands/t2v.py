@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from mgcli.console import console
-from mgcli.wan22_flags import ACCELERATIONS, MACHINE, OUTPUT, PROMPT, VIDEO, takes
-from mgcli.wan22_report import made_videos
-from mgcli.wan22_request import check_before_loading, wan22_request
+from mgcli.app.console import console
+from mgcli.video.flags import ACCELERATIONS, MACHINE, OUTPUT, PROMPT, VIDEO, takes
+from mgcli.video.report import made_videos
+from mgcli.video.request import check_before_loading, wan22_request
 
 
 @takes(PROMPT, OUTPUT, VIDEO, ACCELERATIONS, MACHINE)
@@ -15,7 +15,7 @@ def t2v(flags: dict[str, Any]) -> None:
     """Make a video from a text, or one from each line of a file."""
     request = wan22_request(flags, task="t2v-A14B")
     check_before_loading(request)
-    from mgcli.wan22_run import make_videos
+    from mgcli.video.run import make_videos
 
     data = make_videos(request)
     console.result(data, made_videos(data))

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from mgcli import bench_options as opt
-from mgcli.bench_options import BenchRequest
+from mgcli.bench import options as opt
+from mgcli.bench.options import BenchRequest
 
 Full = Annotated[
     bool,
@@ -38,6 +38,6 @@ def wan22_bench(
     compared with the reference first; a wrong one is marked, and the exit code is 1.
     """
     request = BenchRequest("wan22 bench", tuple(only or ()), quick, list_cases, compiled, attention, device, output_dir)
-    from mgcli.benchmark import expert_benchmark
+    from mgcli.bench.run import expert_benchmark
 
     return expert_benchmark(request, official, peers, full)

@@ -66,7 +66,7 @@ def resident(field: str) -> int:
 
 def measure(folder: Path) -> dict[str, float]:
     """Load and report; run in a process of its own, so that its peaks are those of loading alone."""
-    from wan.checkpoint import load_wan
+    from wan.files.checkpoint import load_wan
 
     before = resident("RssAnon"), resident("VmRSS")
     peak = 0

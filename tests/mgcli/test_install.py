@@ -56,6 +56,6 @@ def test_commands_start_anywhere(installed: Path, tmp_path: Path):
 
 
 def test_configs_are_found_anywhere(installed: Path, tmp_path: Path):
-    code = "from mgcli.presets import find_config; print(find_config('configs/README.md'))"
+    code = "from mgcli.app.presets import find_config; print(find_config('configs/README.md'))"
     found = Path(output(installed / "python", "-c", code, cwd=tmp_path).strip())
     assert installed.parent in found.parents and found.is_file()

@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import nn
 
-from wan.checkpoint import load_vae
 from wan.config import VAEConfig
+from wan.files.checkpoint import load_vae
 from wan.modules.vae import WanVAE
 from wan.text import Tokenizer
 from wan22.config import NEGATIVE_PROMPT

@@ -1,7 +1,7 @@
 """The one attention seam: attend(q, k, v) on (B, L, H, D), and which implementation runs behind it.
 
 `auto` takes what works on this machine, and where cudnn and flash both do, the faster one for the shape
-(wan.modules.attention_choice). A backend that was asked for by name and does not work is an error: a silent substitute
+(wan.fast.attention_choice). A backend that was asked for by name and does not work is an error: a silent substitute
 would change timings and, by rounding, results.
 """
 
@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from wan.modules.attention_choice import Attention, fastest
+from wan.fast.attention_choice import Attention, fastest
 
 log = logging.getLogger(__name__)
 

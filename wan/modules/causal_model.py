@@ -15,6 +15,7 @@ from typing import Any, Protocol, Self
 import torch
 from torch import Tensor, nn
 
+from wan.compat.dict_caches import OfficialCaches
 from wan.config import UNIVERSAL, CausalConfig, from_dict
 from wan.modules.action import ActionModule
 from wan.modules.attention import Mask
@@ -33,7 +34,6 @@ from wan.modules.layers import (
     sinusoid,
     unpatchify,
 )
-from wan.modules.official_cache import OfficialCaches
 from wan.modules.rope import Rope, axis_dims, rope_table
 
 

@@ -1,0 +1,1 @@
+"""What both command lines share: console, errors, options, presets, devices, downloads, recordings."""

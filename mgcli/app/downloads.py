@@ -1,0 +1,130 @@
+"""Fetching the files of a model: from the Hugging Face hub, or from a plain https address. Both resume where they stopped.
+
+A source answers two questions, which files with what sizes, and fetches one; what to fetch and whether it fits is decided
+before the first byte moves.
+"""
+
+from __future__ import annotations
+
+import shutil
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, Protocol
+
+from mgcli.app.models import Model, file_problems
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    path: str
+    size: int
+
+
+class Source(Protocol):
+    def files(self) -> list[RemoteFile]: ...
+    def fetch(self, file: RemoteFile, folder: Path) -> None: ...
+
+
+def source_of(model: Model, api: Any = None) -> Source:
+    """`api` is a huggingface_hub.HfApi; the default one honours HF_TOKEN, HF_ENDPOINT and the rest of the hub's settings."""
+    if not model.on_hub:
+        return Web(model)
+    if api is None:
+        from huggingface_hub import HfApi
+
+        api = HfApi()
+    return Hub(model, api)
+
+
+class Hub:
+    """One revision of a repository, fixed when its files are listed; the hub's own client resumes and skips what is there."""
+
+    def __init__(self, model: Model, api: Any) -> None:
+        self._model, self._api, self._revision = model, api, ""
+
+    def files(self) -> list[RemoteFile]:
+        with _network(f"huggingface.co for {self._model.source}"):
+            info = self._api.model_info(self._model.source, files_metadata=True)
+        self._revision = info.sha
+        published = [RemoteFile(s.rfilename, s.size) for s in info.siblings]
+        for pattern in self._model.files:
+            if not any(fnmatch(f.path, pattern) for f in published):
+                raise ValueError(f"{self._model.source} no longer has {pattern}; a newer mgcli may know its new name")
+        return [f for f in published if any(fnmatch(f.path, p) for p in self._model.files)]
+
+    def fetch(self, file: RemoteFile, folder: Path) -> None:
+        with _network(f"huggingface.co for {file.path}"):
+            self._api.hf_hub_download(self._model.source, file.path, revision=self._revision, local_dir=folder)
+
+
+class Web:
+    """Files under one https address; an unfinished one is kept as `.part` and continued with a Range request."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+
+    def files(self) -> list[RemoteFile]:
+        return [RemoteFile(path, self._size(path)) for path in self._model.files]
+
+    def fetch(self, file: RemoteFile, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        part = folder / f"{file.path}.part"
+        done = part.stat().st_size if part.exists() else 0
+        with _network(self._model.source), self._open(file.path, {"Range": f"bytes={done}-"} if done else {}) as answer:
+            resumed = answer.status == 206  # a server that ignores Range sends all of it again
+            with part.open("ab" if resumed else "wb") as out:
+                shutil.copyfileobj(answer, out, 1 << 20)
+        part.replace(folder / file.path)
+
+    def _size(self, path: str) -> int:
+        with _network(self._model.source), self._open(path, {}, method="HEAD") as answer:
+            return int(answer.headers["Content-Length"])
+
+    def _open(self, path: str, headers: dict[str, str], method: str = "GET") -> Any:
+        request = urllib.request.Request(f"{self._model.source}/{path}", headers=headers, method=method)
+        return urllib.request.urlopen(request, timeout=30)
+
+
+def missing(files: list[RemoteFile], folder: Path) -> list[RemoteFile]:
+    return [f for f in files if not (folder / f.path).is_file() or (folder / f.path).stat().st_size != f.size]
+
+
+def require_space(folder: Path, needed: int) -> None:
+    existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    free = shutil.disk_usage(existing).free
+    if needed > free:
+        raise ValueError(
+            f"{size_text(needed)} to download, {size_text(free)} free at {existing}; free some space or use --dir"
+        )
+
+
+def verify(files: list[RemoteFile], folder: Path) -> None:
+    bad = [f"{f.path} has the wrong size" for f in missing(files, folder)]
+    bad += [line for f in files if (folder / f.path).is_file() for line in file_problems(folder / f.path)]
+    if bad:
+        raise ValueError(f"{'; '.join(bad)}; delete what is named and run the command again")
+
+
+def size_text(size: int) -> str:
+    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+
+
+@contextmanager
+def _network(what: str) -> Iterator[None]:
+    """Every way of not getting through, as one OSError that says what to do; an answer such as "401" stays what it is."""
+    from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalEntryNotFoundError
+
+    try:
+        yield
+    except (HfHubHTTPError, urllib.error.HTTPError):
+        raise
+    except (HTTPError, LocalEntryNotFoundError, urllib.error.URLError, ConnectionError, TimeoutError) as error:
+        reason = str(getattr(error, "reason", error)).splitlines()[0]
+        raise ConnectionError(
+            f"cannot reach {what} ({reason}); check the network, or copy the files from another machine"
+        ) from error

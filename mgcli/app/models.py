@@ -1,0 +1,84 @@
+"""The released models by name: where each is published, which of its files are needed, and which are here already.
+
+A model keeps the folder layout of its release, so that a folder downloaded by hand counts too. Models of one release share
+its folder and therefore its VAE and CLIP. What is in the files is wan.files.checkpoint's business; here they need only be whole.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+WHERE_MODELS_LIVE = "$MG_MODELS, else ~/.cache/mgcli/models"
+WEIGHT_FILES = (".safetensors", ".pth", ".index.json")
+
+
+@dataclass(frozen=True)
+class Model:
+    source: str  # a repository of huggingface.co, or the https address that `files` are under
+    folder: str  # its own inside the folder of all models
+    files: tuple[str, ...]  # `*` stands for any number of shards
+
+    @property
+    def on_hub(self) -> bool:
+        return not self.source.startswith("https://")
+
+
+def _matrix_game(checkpoint: str) -> Model:
+    shared = ("Wan2.1_VAE.pth", "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth")
+    return Model("Skywork/Matrix-Game-2.0", "Matrix-Game-2.0", (*shared, checkpoint))
+
+
+def _wan22(repository: str) -> Model:
+    expert = ("config.json", "diffusion_pytorch_model.safetensors.index.json", "*.safetensors")
+    experts = [f"{folder}/{file}" for folder in ("high_noise_model", "low_noise_model") for file in expert]
+    shared = ("Wan2.1_VAE.pth", "models_t5_umt5-xxl-enc-bf16.pth", "google/umt5-xxl/tokenizer.json")
+    return Model(f"Wan-AI/{repository}", repository, (*shared, *experts))
+
+
+MODELS = {
+    "universal": _matrix_game("base_distilled_model/base_distill.safetensors"),
+    "gta_drive": _matrix_game("gta_distilled_model/gta_keyboard2dim.safetensors"),
+    "templerun": _matrix_game("templerun_distilled_model/templerun_7dim_onlykey.safetensors"),
+    "t2v-A14B": _wan22("Wan2.2-T2V-A14B"),
+    "i2v-A14B": _wan22("Wan2.2-I2V-A14B"),
+    "taew2_1": Model("https://github.com/madebyollin/taehv/raw/main", "taehv", ("taew2_1.pth",)),
+}
+
+
+def find_model(name: str) -> Model:
+    if name not in MODELS:
+        near = get_close_matches(name, MODELS, n=1, cutoff=0.4)
+        raise ValueError(
+            f"no model {name!r}; " + (f"did you mean {near[0]}?" if near else f"known: {', '.join(MODELS)}")
+        )
+    return MODELS[name]
+
+
+def models_dir(chosen: Path | None = None) -> Path:
+    return (chosen or Path(os.environ.get("MG_MODELS") or "~/.cache/mgcli/models")).expanduser()
+
+
+def problems(model: Model, root: Path) -> list[str]:
+    """What keeps a model from being complete under `root`, a line each; empty when it is."""
+    folder = root / model.folder
+    found = {pattern: sorted(folder.glob(pattern)) for pattern in model.files}
+    lines = [f"missing: {pattern}" for pattern, paths in found.items() if not paths]
+    paths = [path for some in found.values() for path in some]
+    # an index opens its shards as well, so what is wrong with one is said twice
+    return list(dict.fromkeys([*lines, *(line for path in paths for line in file_problems(path))]))
+
+
+def file_problems(path: Path) -> list[str]:
+    """Weights are opened, which reads their headers only; a line if that fails."""
+    if not path.name.endswith(WEIGHT_FILES):
+        return []
+    from wan.files.readers import open_tensors
+
+    try:
+        open_tensors(path)
+    except (ValueError, OSError) as error:
+        return [str(error)]
+    return []

@@ -1,0 +1,145 @@
+"""What a world leaves on disk: the video and its twin with keys drawn on it, the actions, the request.
+
+Both videos are playable after every block. The record beside them (JSON) says how the world was made and, having the
+actions in it, replays it: it is an action script and a session.
+"""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from mgcli.app.console import console
+from mgcli.app.machine import versions
+from mgcli.app.presets import write_request
+from wan.game.actions import Action, script_of
+from wan.game.modes import Mode
+from wan.game.overlay import Overlay
+from wan.video.writer import VideoWriter
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def check_output(path: Path) -> None:
+    """Make the folder and try to write there, before anything expensive."""
+    for folder in path.parents:
+        if folder.is_file():
+            raise NotADirectoryError(errno.ENOTDIR, "not a folder", str(folder))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder: name the video, such as {path / 'demo.mp4'}")
+    with tempfile.TemporaryFile(dir=path.parent):
+        pass
+
+
+class Recording:
+    """`name.mp4`, `name_icon.mp4` and `name.json`. While it grows, the video may have another name (`current`)."""
+
+    def __init__(self, path: Path, mode: Mode, fps: float, current: Path | None = None):
+        self.path, self.mode = path, mode
+        self.actions: list[Action] = []
+        self._video, self._icon = VideoWriter(current or path, fps), VideoWriter(beside(path, "_icon"), fps)
+        self._overlay: Overlay | None = None
+        self._latents: list[Tensor] = []
+        self._block_seconds: list[float] = []
+        self._clock = time.perf_counter()
+
+    @property
+    def growing(self) -> Path:
+        """The video while it is made."""
+        return self._video.path
+
+    @property
+    def frames(self) -> int:
+        return self._video.frames
+
+    @property
+    def total_seconds(self) -> float:
+        return round(sum(self._block_seconds), 3)
+
+    @property
+    def frames_per_second(self) -> float:
+        return round(self.frames / self.total_seconds, 2) if self._block_seconds else 0.0
+
+    def write(self, video: np.ndarray, actions: Sequence[Action]) -> None:
+        """A block: uint8 [F, H, W, 3] and the action of each frame. On disk when it returns."""
+        self._overlay = self._overlay or Overlay(self.mode, *video.shape[1:3])
+        with ThreadPoolExecutor(1, "video") as aside:  # the two encoders are processes of their own
+            plain = aside.submit(self._video.write, video)
+            self._icon.write(self._overlay.draw(video, actions))
+            plain.result()
+        self.actions += actions
+        now = time.perf_counter()
+        self._block_seconds.append(round(now - self._clock, 4))
+        self._clock = now
+
+    def restart_clock(self) -> None:
+        """The time until now was the player's, not ours."""
+        self._clock = time.perf_counter()
+
+    def keep(self, latents: Tensor) -> None:
+        """For `name_latents.safetensors`; they stay in memory until the end."""
+        self._latents.append(latents.cpu())
+
+    def close(self) -> None:
+        self._video.close()
+        self._icon.close()
+        if self.frames and self._video.path != self.path:
+            shutil.copyfile(self._video.path, self.path)
+        if self._latents:
+            self._write_latents()
+
+    def _write_latents(self) -> None:
+        import torch
+        from safetensors.torch import save_file
+
+        save_file({"latents": torch.cat(self._latents, dim=2)}, self._latents_path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
+        self.close()
+        if kind and self.frames:
+            console.say(f"kept: {self.path}, {self.frames} frames")
+
+    def files(self) -> dict[str, str]:
+        named = {"video": self.path, "icon": self._icon.path, "record": self.path.with_suffix(".json")}
+        if self._latents:
+            named["latents"] = self._latents_path
+        return {name: str(path) for name, path in named.items()}
+
+    @property
+    def _latents_path(self) -> Path:
+        return beside(self.path, "_latents", ".safetensors")
+
+    def write_record(self, request: Any, **more: Any) -> None:
+        facts = {
+            "mode": self.mode.name,
+            "frames": self.frames,
+            "actions": str(script_of(self.mode, self.actions)),
+            "versions": versions(),
+            "timings": {
+                "seconds": self.total_seconds,
+                "frames_per_second": self.frames_per_second,
+                "per_block": self._block_seconds,
+            },
+        }
+        path = self.path.with_suffix(".json")
+        part = path.with_name(f".{path.name}.part")
+        write_request(part, request, more | facts)
+        part.replace(path)
+
+
+def beside(path: Path, suffix: str, ending: str | None = None) -> Path:
+    """`outputs/demo.mp4` -> `outputs/demo_icon.mp4`."""
+    return path.with_name(path.stem + suffix + (ending or path.suffix))

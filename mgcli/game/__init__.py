@@ -1,0 +1,1 @@
+"""Matrix-Game behind its commands: requests, worlds, sessions, players."""

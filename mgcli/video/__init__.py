@@ -1,0 +1,1 @@
+"""Wan2.2 behind its commands: flags, requests, runs, comparisons."""

@@ -1,0 +1,144 @@
+"""Everything a `wan22` run is made from, as one frozen request: default < preset < --accel < flag.
+
+What the video is (wan22.config.Request) and how this machine makes it stay in one flat dataclass, so that a preset may
+hold either. No torch here: `wan22 plan` answers at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from mgcli.app.models import MODELS, models_dir, problems
+from mgcli.app.presets import load_preset, resolve
+from wan22.config import Request, find_task, parse_size, seeded
+from wan22.plan import plan
+from wanmini import sizes
+
+MINI_TASK = "t2v-A14B"  # what the embedded mini is a small one of
+MINI_SIZE = f"{sizes.WIDTH}*{sizes.HEIGHT}"
+# how the mini makes a video unless it is told otherwise
+MINI = {
+    "size": MINI_SIZE, "any_size": True, "frame_num": sizes.SCENE_FRAMES, "sample_steps": sizes.SCENE_STEPS,
+    "sample_guide_scale": sizes.SCENE_GUIDANCE,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Wan22Request(Request):
+    ckpt_dir: Path | None = None  # none: the downloaded release, else for text the embedded mini
+    prompt_file: Path | None = None
+    image: Path | None = None
+    save_file: Path | None = None  # none: named after the task, size, prompt and seed, in outputs/
+    save_latents: bool = False
+    device: str = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    residency: Literal["auto", "both", "one", "stream"] = "auto"
+    t5_cpu: bool = False
+    vae_tiling: bool = False
+    reference: bool = False
+    attention: str = "auto"
+    compile: bool = False
+    fp8: bool = False
+
+    def videos(self) -> list[Request]:
+        """What to make: one video, or one for each line of the prompt file, each with a seed of its own."""
+        kept = {field.name: getattr(self, field.name) for field in fields(Request)}
+        if self.prompt_file is None:
+            return [Request(**kept)]
+        if self.prompt:
+            raise ValueError("--prompt and --prompt_file were both given; give one")
+        prompts = [line.strip() for line in self.prompt_file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        if not prompts:
+            raise ValueError(f"{self.prompt_file} has no prompts; write one a line")
+        return [Request(**kept | {"prompt": prompt}) for prompt in prompts]
+
+
+def wan22_request(flags: dict[str, Any], task: str | None = None, planned: bool = False) -> Wan22Request:
+    """The request of a command that was given these flags; `task` is what the command is for, if it is for one. What is
+    only `planned` needs no weights, so it is planned for the released model."""
+    preset = load_preset(flags.pop("config_path")) if "config_path" in flags else {}
+    if "accel" in flags:
+        preset |= load_preset(f"configs/wan22/{flags.pop('accel')}.yaml")
+    preset = {"task": task} | preset if task else preset
+    if "sample_guide_scale" in flags:
+        flags["sample_guide_scale"] = guide_scale(flags["sample_guide_scale"])
+    if flags.pop("convert_model_dtype", False):
+        flags["dtype"] = one_meaning("--convert_model_dtype", "dtype", "bfloat16", flags)
+    if "offload_model" in flags:
+        flags["residency"] = residency_of(flags.pop("offload_model"), flags)
+    if not planned and mini_makes(preset | flags):
+        check_mini_size(preset | flags)
+        preset = MINI | preset
+    request = resolve(Wan22Request, preset, flags)
+    if task and request.task != task:
+        find_task(request.task, request.enable_half_frame_generation)  # its own reason comes first
+        raise ValueError(f"this command is for {task}; for {request.task} use wan22 {request.task[:3]}")
+    return request
+
+
+def mini_makes(given: dict[str, Any]) -> bool:
+    """Whether the embedded mini makes the video: from text, with no checkpoint named and none downloaded."""
+    return not given.get("ckpt_dir") and given.get("task", MINI_TASK) == MINI_TASK and not downloaded(MINI_TASK)
+
+
+def downloaded(task: str) -> bool:
+    return not problems(MODELS[task], models_dir())
+
+
+def check_mini_size(given: dict[str, Any]) -> None:
+    """A size of the released model is asked of the released model."""
+    size = given.get("size", MINI_SIZE)
+    if not given.get("any_size") and parse_size(size) != (sizes.WIDTH, sizes.HEIGHT):
+        raise ValueError(
+            f"size {size} is not that of the embedded mini, {MINI_SIZE}: --any_size allows it, `mg download {MINI_TASK}` "
+            "fetches the released model, --ckpt_dir names one"
+        )
+
+
+def guide_scale(text: str) -> float | tuple[float, float]:
+    try:
+        numbers = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) not in (1, 2):
+        raise ValueError(f"sample_guide_scale {text!r} is not a number or LOW,HIGH, such as 3,4")
+    return numbers if len(numbers) == 2 else numbers[0]
+
+
+def residency_of(offload_model: str, flags: dict[str, Any]) -> str:
+    meaning = {"true": "one", "false": "both"}.get(offload_model.lower())
+    if meaning is None:
+        raise ValueError(f"offload_model {offload_model!r} must be True or False")
+    return one_meaning(f"--offload_model {offload_model}", "residency", meaning, flags)
+
+
+def one_meaning(spelling: str, name: str, meaning: str, flags: dict[str, Any]) -> str:
+    """The value upstream's spelling has here, unless ours was given too and says otherwise."""
+    if flags.get(name, meaning) != meaning:
+        raise ValueError(f"{spelling} means --{name} {meaning}, not {flags[name]}; give one of the two")
+    return meaning
+
+
+def checkpoint_folder(request: Wan22Request) -> Path:
+    """The folder named, or the released one if it was downloaded, or that of the embedded mini."""
+    if request.ckpt_dir:
+        return request.ckpt_dir
+    if downloaded(request.task):
+        return models_dir() / MODELS[request.task].folder
+    if request.task != MINI_TASK:
+        raise ValueError(f"no checkpoint: `mg download {request.task}` fetches it, or name a folder with --ckpt_dir")
+    from wanmini.weights import SCENES
+
+    return SCENES
+
+
+def check_before_loading(request: Wan22Request) -> None:
+    """Every mistake that can be known without weights."""
+    if request.image is None and request.task == "i2v-A14B":
+        raise ValueError("i2v-A14B needs an image; name one with --image")
+    if request.image is not None and request.task != "i2v-A14B":
+        raise ValueError(f"--image is for i2v-A14B, not {request.task}")
+    for video in request.videos():
+        plan(seeded(video))

@@ -1,0 +1,42 @@
+"""`mg doctor` on whatever machine runs the tests, and its verdicts for machines it does not."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from mgcli import mg
+from mgcli.app import machine
+from mgcli.app.errors import run
+from mgcli.app.models import MODELS
+
+
+def test_json_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "taehv").mkdir()
+    torch.save({"w": torch.zeros(4)}, tmp_path / "taehv" / "taew2_1.pth")
+    assert run(mg.app, ["doctor", "--json", "--dir", str(tmp_path)]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["versions"]["torch"] == torch.__version__
+    assert report["attention"]["sdpa"] == "ok"
+    assert report["ffmpeg"]["problem"] is None and Path(report["ffmpeg"]["path"]).is_file()
+    assert len(report["devices"]) == torch.cuda.device_count() or torch.backends.mps.is_available()
+    assert {name for name, model in report["models"].items() if model["complete"]} == {"taew2_1"}
+    assert set(report["models"]) == set(MODELS)
+
+
+def test_human_report_is_short_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert run(mg.app, ["doctor", "--dir", str(tmp_path / "not yet")]) == 0
+    shown = capsys.readouterr().out
+    assert "universal: missing: Wan2.1_VAE.pth (and 2 more)" in shown and str(tmp_path) in shown
+    assert [line.split()[0] for line in shown.splitlines() if not line.startswith(" ")][:3] == [
+        "machine",
+        "versions",
+        "attention",
+    ]
+
+
+@pytest.mark.parametrize("gib, fits", [([], 0), ([8.0], 1), ([24.0, 24.0], 1), ([47.5], 2), ([79.1], 3)])
+def test_what_fits(gib: list[float], fits: int):
+    verdicts = machine.can_run([{"name": "gpu", "memory_gib": g, "free_gib": g} for g in gib])
+    assert [v["fits"] for v in verdicts] == [True] * fits + [False] * (3 - fits)

@@ -1,0 +1,86 @@
+"""A tiny real world, a server that plays it, and clients without a browser."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mgcli.game.play.request import PlayRequest
+from mgcli.game.play.server import PlayServer, listen
+from mgcli.game.request import game_request
+from mgcli.game.worlds import open_models
+from tests.mgcli.game.play.visitor import Visitor
+from wan.game.models import GameModels
+
+FAST = 240.0  # frames/s: a block is shown for 50 ms, about what this world needs for one
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> GameModels:
+    """As the command opens them."""
+    return open_models(tiny_request(tmp_path_factory.mktemp("models")))
+
+
+def tiny_request(folder: Path, **changes: Any) -> PlayRequest:
+    flags = {"height": 32, "width": 48, "fps": FAST, "output": folder / "play.mp4", "device": "cpu"}
+    return game_request(PlayRequest, flags | changes)
+
+
+@pytest.fixture
+def request_for(tmp_path: Path) -> Callable[..., PlayRequest]:
+    return partial(tiny_request, tmp_path)
+
+
+class Running:
+    """A server in a thread, and the links it has told."""
+
+    def __init__(self, request: PlayRequest, models: GameModels):
+        self.links: list[str] = []
+        self.play = PlayServer(request, models, listen(request.host, request.port), self.links.append)
+        self.links.append(self.play.link)
+        self._thread = threading.Thread(target=self.play.run, daemon=True)
+        self._thread.start()
+
+    @property
+    def visitor(self) -> Visitor:
+        """Somebody new, who has used the latest link."""
+        visitor = Visitor(self.links[-1])
+        assert visitor.get("/?" + self.links[-1].split("?")[1]).status == 303
+        return visitor
+
+    def cut_connections(self) -> None:
+        """As a network does: without a word."""
+        state = self.play._server.server_state
+        for connection in list(state.connections):
+            connection.loop.call_soon_threadsafe(connection.transport.abort)
+
+    def stop(self) -> None:
+        self.play.stop()
+        self._thread.join(30)
+        assert not self._thread.is_alive(), "the server did not end"
+
+
+@pytest.fixture
+def serving(request_for: Callable[..., PlayRequest], models: GameModels) -> Iterator[Callable[..., Running]]:
+    with servers(lambda **changes: Running(request_for(**changes), models)) as start:
+        yield start
+
+
+@contextmanager
+def servers(start: Callable[..., Running]) -> Iterator[Callable[..., Running]]:
+    """All that are started are stopped."""
+    running: list[Running] = []
+
+    def started(**changes: Any) -> Running:
+        running.append(start(**changes))
+        return running[-1]
+
+    yield started
+    for one in running:
+        one.stop()

@@ -1,0 +1,278 @@
+"""`wan22 t2v` and `wan22 i2v` from end to end on tiny random checkpoints: files, records, seeds, and what is refused how."""
+
+import json
+import shutil
+import weakref
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from mgcli import wan22_app
+from mgcli.app.errors import run
+from mgcli.video import run as wan22_run
+from mgcli.video.request import wan22_request
+from tests.tiny_checkpoints import TEXT_LEN, write_wan22
+from wan.fast.speed import Speed
+from wan.video.reader import read_frames
+from wan22 import parts
+from wanmini import sizes
+
+TINY = ["--size", "96*64", "--any_size", "--frame_num", "9", "--sample_steps", "4", "--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("wan22")
+    return {kind: write_wan22(root / kind, kind) for kind in ("t2v", "i2v")}
+
+
+@pytest.fixture
+def t2v(folders, capsys, tmp_path):
+    """Runs `wan22 t2v` on the tiny checkpoint -> code, JSON, stderr."""
+
+    def call(*arguments: str, command: str = "t2v", folder: Path | None = None):
+        given = [command, "--json", "--ckpt_dir", str(folder or folders[command]), *TINY]
+        if "--save_file" not in arguments:
+            given += ["--save_file", str(tmp_path / "a.mp4")]
+        code = run(wan22_app.app, [*given, *arguments])
+        shown = capsys.readouterr()
+        return code, json.loads(shown.out), shown.err
+
+    return call
+
+
+def test_a_video_with_its_request_timings_and_latents(t2v, tmp_path):
+    code, data, err = t2v("--prompt", "a cat", "--save_latents", "--base_seed", "3")
+    assert code == 0, err
+    frames = list(read_frames(tmp_path / "a.mp4"))
+    assert len(frames) == 9 and frames[0].shape == (64, 96, 3)
+    assert load_file(tmp_path / "a.safetensors")["latents"].shape == (1, 16, 3, 8, 12)
+    record = json.loads((tmp_path / "a.json").read_text())
+    assert record["request"]["prompt"] == "a cat" and record["request"]["base_seed"] == 3
+    assert record["request"]["sample_guide_scale"] == [3.0, 4.0]
+    assert set(record["seconds"]) == {"text", "load", "high", "switch", "low", "decode"}
+    assert data["videos"][0]["video"] == str(tmp_path / "a.mp4") and data["videos"][0]["totals"]["forwards"] == 8
+    assert "low-noise expert, 3 of 3 latent frames, both prompts" in err
+
+
+@pytest.mark.parametrize("residency", ["both", "stream"])
+def test_the_same_seed_gives_the_same_latents_wherever_the_experts_live(t2v, tmp_path, residency):
+    flags = ["--prompt", "a cat", "--save_latents", "--base_seed", "3", "--enable_half_frame_generation"]
+    t2v(*flags, "--save_file", str(tmp_path / "one.mp4"), "--residency", "one")
+    t2v(*flags, "--save_file", str(tmp_path / "other.mp4"), "--residency", residency)
+    assert (tmp_path / "one.safetensors").read_bytes() == (tmp_path / "other.safetensors").read_bytes()
+
+
+def test_8_bit_experts_give_the_same_latents_wherever_they_live(t2v, tmp_path, monkeypatch):
+    monkeypatch.setattr(Speed, "_check_fp8", lambda self, device: None)  # for want of a GPU: the twin of its product
+    flags = ["--prompt", "a cat", "--save_latents", "--base_seed", "3"]
+    made = set()
+    for name in ("exact", "both", "one", "stream"):
+        where = ["--fp8", "--residency", name] if name != "exact" else []
+        code, data, _ = t2v(*flags, *where, "--save_file", str(tmp_path / f"{name}.mp4"))
+        assert code == 0, data
+        made.add((tmp_path / f"{name}.safetensors").read_bytes())
+    assert len(made) == 2
+
+
+def test_a_drawn_seed_is_recorded_and_repeats_the_video(t2v, tmp_path):
+    _, first, _ = t2v("--prompt", "a cat", "--save_latents")
+    before = load_file(tmp_path / "a.safetensors")["latents"]
+    t2v("--prompt", "a cat", "--save_latents", "--base_seed", str(first["videos"][0]["seed"]))
+    assert torch.equal(load_file(tmp_path / "a.safetensors")["latents"], before)
+
+
+def test_a_length_that_is_not_4n_plus_1_is_cut_and_said_once(t2v, tmp_path):
+    _, _, err = t2v("--prompt", "a cat", "--frame_num", "8", "--accel", "recommended", "--cfg_truncate_steps", "1")
+    assert err.count("9 are made and cut to 8") == 1
+    assert len(list(read_frames(tmp_path / "a.mp4"))) == 8
+
+
+def test_many_prompts_load_nothing_twice(t2v, tmp_path, monkeypatch):
+    loads, alive, encoders = [], weakref.WeakSet(), []
+    load, load_t5 = wan22_run.Parts.load_expert, parts.load_t5
+
+    def noted(self, expert, device):
+        loads.append(expert)
+        encoders.append(len(alive))
+        return load(self, expert, device)
+
+    def watched(*args, **kwargs):
+        model = load_t5(*args, **kwargs)
+        alive.add(model)
+        return model
+
+    monkeypatch.setattr(wan22_run.Parts, "load_expert", noted)
+    monkeypatch.setattr(parts, "load_t5", watched)
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("a cat\n\na dog\na bird\n")
+    code, data, err = t2v("--prompt_file", str(prompts), "--base_seed", "7", "--residency", "one")
+    assert code == 0, err
+    assert loads == ["high", "low"]
+    assert encoders == [0, 0]  # the text encoder has gone before an expert comes
+    assert [(v["prompt"], v["seed"]) for v in data["videos"]] == [("a cat", 7), ("a dog", 8), ("a bird", 9)]
+    assert [p.name for p in sorted(tmp_path.glob("*.mp4"))] == ["a_000.mp4", "a_001.mp4", "a_002.mp4"]
+
+
+def test_a_video_from_an_image_has_the_images_shape(t2v, tmp_path):
+    Image.fromarray(np.full((50, 100, 3), 99, np.uint8)).save(tmp_path / "start.png")
+    flags = ["--prompt", "a cat", "--image", str(tmp_path / "start.png"), "--enable_half_frame_generation"]
+    code, data, err = t2v(*flags, command="i2v")
+    assert code == 0, err
+    assert data["videos"][0]["size"] == "96*48"  # the area of 96*64, twice as wide as high
+    assert next(read_frames(tmp_path / "a.mp4")).shape == (48, 96, 3)
+
+
+def test_a_long_prompt_is_cut_and_said(t2v):
+    code, _, err = t2v("--prompt", "a cat " * TEXT_LEN)
+    assert code == 0 and f"prompt cut to {TEXT_LEN} tokens" in err
+
+
+def remove(folder: Path, name: str) -> None:
+    shutil.rmtree(folder / name)
+
+
+def swap(folder: Path, _: str) -> None:
+    high, low = folder / "high_noise_model", folder / "low_noise_model"
+    high.rename(folder / "x_high"), low.rename(folder / "x_low")
+    high.symlink_to(folder / "x_low"), low.symlink_to(folder / "x_high")
+
+
+def twice(folder: Path, _: str) -> None:
+    remove(folder, "low_noise_model")
+    shutil.copytree(folder / "high_noise_model", folder / "low_noise_model")
+
+
+def dense(folder: Path, _: str) -> None:
+    (folder / "high_noise_model" / "diffusion_pytorch_model.safetensors").rename(
+        folder / "diffusion_pytorch_model.safetensors"
+    )
+
+
+def dense_diffusers(folder: Path, _: str) -> None:
+    (folder / "high_noise_model").rename(folder / "transformer")
+
+
+@pytest.mark.parametrize(
+    ("damage", "name", "message"),
+    [
+        (remove, "low_noise_model", "lacks low_noise (low_noise_model or transformer_2)"),
+        (remove, "text_encoder", "lacks text_encoder"),
+        (remove, "google", "lacks tokenizer"),
+        (swap, "", "the two are swapped"),
+        (twice, "", "are the same expert twice"),
+        (dense, "", "is one model; wan22 runs releases of two experts"),
+        (dense_diffusers, "", "is one model; wan22 runs releases of two experts"),
+    ],
+)
+def test_a_checkpoint_that_is_not_whole_is_one_line(t2v, folders, tmp_path, damage, name, message):
+    folder = tmp_path / "copy"
+    shutil.copytree(folders["t2v"], folder)
+    damage(folder, name)
+    code, data, err = t2v("--prompt", "a cat", folder=folder)
+    assert code == 2 and message in data["error"] and "\n" not in data["error"]
+    assert not list(tmp_path.glob("*.mp4"))
+
+
+@pytest.mark.parametrize("damage", [dense, dense_diffusers])
+def test_half_frames_on_one_model_are_refused_with_the_reason(t2v, folders, tmp_path, damage):
+    folder = tmp_path / "copy"
+    shutil.copytree(folders["t2v"], folder)
+    damage(folder, "")
+    code, data, _ = t2v("--prompt", "a cat", "--enable_half_frame_generation", folder=folder)
+    assert code == 2 and "half frames need two experts" in data["error"] and str(folder) in data["error"]
+
+
+def test_one_step_needs_one_expert(t2v, monkeypatch):
+    loads = []
+    load = wan22_run.Parts.load_expert
+    monkeypatch.setattr(wan22_run.Parts, "load_expert", lambda *args: loads.append(args[1]) or load(*args))
+    code, data, _ = t2v("--prompt", "a cat", "--sample_steps", "1")
+    assert code == 0 and loads == ["high"], data
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "the prompt is empty"),
+        (["--prompt", "  "], "the prompt is empty"),
+        (["--prompt", "a", "--prompt_file", "x.txt"], "give one"),
+        (["--prompt_file", "missing.txt"], "no such file or folder: missing.txt"),
+        (["--prompt", "a", "--task", "i2v-A14B"], "use wan22 i2v"),
+        (["--prompt", "a", "--task", "ti2v-5B", "--enable_half_frame_generation"], "half frames need two experts"),
+        (["--prompt", "a", "--save_file", "/proc/no/a.mp4"], "/proc/no"),
+        (["--prompt", "a", "--device", "cuda:9"], "device 'cuda:9' cannot be used here"),
+        (["--prompt", "a", "--fp8", "--device", "cpu"], "--fp8 needs a CUDA GPU"),
+        (["--prompt", "a", "--fp8", "--reference"], "leave out --reference"),
+    ],
+)
+def test_a_mistake_is_one_line(t2v, arguments, message):
+    code, data, err = t2v(*arguments)
+    assert code == 2 and message in data["error"], data
+
+
+def test_without_a_checkpoint_a_text_is_for_the_embedded_mini(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("MG_MODELS", str(tmp_path))
+    short = ["--prompt", "a red circle", "--frame_num", "9", "--sample_steps", "2", "--device", "cpu"]
+    assert run(wan22_app.app, ["t2v", *short, "--save_file", str(tmp_path / "a.mp4")]) == 0
+    assert capsys.readouterr().err.count("no --ckpt_dir and no downloaded t2v-A14B: the embedded mini") == 1
+    assert next(read_frames(tmp_path / "a.mp4")).shape == (sizes.HEIGHT, sizes.WIDTH, 3)
+    request = wan22_request({"prompt": "a red circle", "sample_steps": 30}, "t2v-A14B").resolved()
+    assert (request.frame_num, request.sample_steps, request.sample_shift) == (49, 30, 12.0)
+
+
+def test_without_a_checkpoint_released_sizes_and_images_say_how_to_get_one(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("MG_MODELS", str(tmp_path))
+    assert run(wan22_app.app, ["t2v", "--prompt", "a cat", "--size", "832*480"]) == 2
+    assert "`mg download t2v-A14B` fetches the released model" in capsys.readouterr().err
+    Image.new("RGB", (64, 40)).save(tmp_path / "start.png")
+    assert run(wan22_app.app, ["i2v", "--prompt", "a cat", "--image", str(tmp_path / "start.png")]) == 2
+    assert "`mg download i2v-A14B` fetches it, or name a folder with --ckpt_dir" in capsys.readouterr().err
+
+
+def test_an_image_expert_is_not_a_text_expert(t2v, folders):
+    code, data, _ = t2v("--prompt", "a cat", folder=folders["i2v"])
+    assert code == 2 and "reads 36 channels where t2v-A14B has 16" in data["error"]
+
+
+@pytest.mark.parametrize(
+    ("where", "residency", "message"),
+    [
+        ("decode_chunks", "both", "in the VAE (decode), one latent frame at a time; use --vae_tiling"),
+        ("forward", "both", "weights (residency both) and about"),
+        ("forward", "one", "use --residency stream"),
+        ("encode", "one", "--t5_cpu"),
+    ],
+)
+def test_out_of_memory_says_what_used_it_and_what_would_fit(t2v, monkeypatch, where, residency, message):
+    def full(*args, **kwargs):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+    owner = {
+        "decode_chunks": "wan.fast.vae.OptimizedVAEDecoder",
+        "forward": "wan.modules.model.WanModel",
+        "encode": "wan.text.TextEncoder",
+    }[where]
+    monkeypatch.setattr(f"{owner}.{where}", full)
+    code, data, _ = t2v("--prompt", "a cat", "--residency", residency)
+    assert code == 2 and message in data["error"], data
+
+
+def test_ctrl_c_while_decoding_leaves_a_video_that_plays(t2v, tmp_path, monkeypatch):
+    from wan.fast.vae import OptimizedVAEDecoder
+
+    decode = OptimizedVAEDecoder.decode_chunk
+
+    def interrupted(self, latents, state):
+        if state.started:
+            raise KeyboardInterrupt
+        return decode(self, latents, state)
+
+    monkeypatch.setattr(OptimizedVAEDecoder, "decode_chunk", interrupted)
+    code, data, _ = t2v("--prompt", "a cat")
+    assert code == 130 and data["error"] == "interrupted"
+    assert len(list(read_frames(tmp_path / "a.mp4"))) == 1

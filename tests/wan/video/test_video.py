@@ -1,0 +1,161 @@
+"""The video writer: everything written is playable at any moment, and the file at the end is an ordinary one."""
+
+import errno
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wan.video import writer as video
+from wan.video.reader import count_frames, read_frames
+from wan.video.writer import VideoWriter
+
+
+def clip(frames: int, height: int = 32, width: int = 48, start: int = 0) -> np.ndarray:
+    """A bright bar that moves one pixel a frame, so that frames can be told apart."""
+    video = np.full((frames, height, width, 3), 40, np.uint8)
+    for i in range(frames):
+        video[i, :, (start + i) % width : (start + i) % width + 6] = (220, 120, 60)
+    return video
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    return 10 * np.log10(255**2 / np.mean((a.astype(float) - b.astype(float)) ** 2))
+
+
+def test_every_frame_comes_back_in_order_and_in_its_colours(tmp_path):
+    path, video = tmp_path / "a.mp4", clip(9 + 12 + 12)
+    with VideoWriter(path, fps=25) as writer:
+        for part in np.split(video, [9, 21]):
+            writer.write(part)
+    read = np.stack(list(read_frames(path)))
+    assert read.shape == video.shape
+    assert all(psnr(a, b) > 25 for a, b in zip(read, video))  # chroma is halved, which a coloured bar shows
+    flat = read[:, :, 40:]
+    assert np.abs(flat[0].mean((0, 1)) - 40).max() < 2  # no shift of levels or colour
+
+
+def test_playable_after_every_write_and_counted_exactly(tmp_path):
+    path, total = tmp_path / "a.mp4", 0
+    writer = VideoWriter(path, fps=12.5)
+    assert not path.exists()
+    for frames in (9, 12, 12, 1):
+        writer.write(clip(frames))
+        total += frames
+        assert count_frames(path) == total == writer.frames
+    writer.close()
+    writer.close()
+    assert count_frames(path) == 34
+    assert [p.name for p in tmp_path.iterdir()] == ["a.mp4"]
+
+
+def test_the_finished_file_has_an_index_and_the_frame_rate(tmp_path):
+    with VideoWriter(tmp_path / "a.mp4", fps=12) as writer:
+        writer.write(clip(24))
+    content = (tmp_path / "a.mp4").read_bytes()
+    assert b"moof" not in content and content.index(b"moov") < content.index(b"mdat")
+    from imageio_ffmpeg import count_frames_and_secs
+
+    assert count_frames_and_secs(str(tmp_path / "a.mp4")) == (24, 2.0)
+
+
+WRITE_AND_HANG = """
+import sys, time
+sys.path.insert(0, {root!r})
+from tests.wan.video.test_video import clip
+from wan.video import writer as video
+from wan.video.writer import VideoWriter
+writer = VideoWriter({path!r})
+for frames in (9, 12, 12):
+    writer.write(clip(frames))
+    print(writer.frames, flush=True)
+while True:
+    writer._encoder._process.stdin.write(b"half a frame, never finished")
+    time.sleep(0.01)
+"""
+
+
+def test_kill_9_leaves_what_was_written_playable(tmp_path):
+    path = tmp_path / "a.mp4"
+    script = WRITE_AND_HANG.format(root=str(Path(__file__).parents[3]), path=str(path))
+    child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    while child.stdout.readline().strip() != "33":
+        assert child.poll() is None
+    time.sleep(0.05)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    assert count_frames(path) == 33
+    assert [p.name for p in tmp_path.iterdir()] == ["a.mp4"]
+
+
+def test_an_error_before_the_first_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"old")
+    with pytest.raises(RuntimeError), VideoWriter(path):
+        raise RuntimeError("no model")
+    with pytest.raises(ValueError, match="33x48 cannot be H.264"), VideoWriter(path) as writer:
+        writer.write(clip(9, height=33))
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.mp4"]
+
+
+def test_an_error_later_leaves_what_was_finished(tmp_path):
+    path = tmp_path / "a.mp4"
+    with pytest.raises(RuntimeError), VideoWriter(path) as writer:
+        writer.write(clip(9))
+        raise RuntimeError("out of memory")
+    assert count_frames(path) == 9
+
+
+class FullDisk:
+    """A file on a disk that has room for some bytes more; the rest of a file passes through."""
+
+    def __init__(self, file, room):
+        self.file, self.room = file, room
+
+    def write(self, data):
+        if self.room <= 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written = self.file.write(bytes(data[: self.room]))
+        self.room -= written
+        return written
+
+    def __getattr__(self, name):
+        return getattr(self.file, name)
+
+
+def test_a_full_disk_does_not_cut_a_fragment(tmp_path):
+    path = tmp_path / "a.mp4"
+    with pytest.raises(OSError) as caught, VideoWriter(path) as writer:
+        writer.write(clip(9))
+        writer._file = FullDisk(writer._file, room=100)
+        writer.write(clip(12))
+    assert caught.value.errno == errno.ENOSPC and caught.value.filename == str(path)
+    assert count_frames(path) == 9
+
+
+def test_a_full_disk_at_the_first_write_leaves_nothing(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught, VideoWriter(tmp_path / "missing" / "a.mp4") as writer:
+        writer.write(clip(9))
+    assert str(tmp_path / "missing") in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_encoder_that_only_swallows_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(video, "_encode_command", lambda *_: ["sh", "-c", "cat > /dev/null"])
+    monkeypatch.setattr(video, "SECONDS_TO_ENCODE", 0.2)
+    with pytest.raises(RuntimeError, match="gave nothing for 0.2 s"), VideoWriter(tmp_path / "a.mp4") as writer:
+        writer.write(clip(9))
+
+
+def test_a_dead_encoder_is_an_error_and_keeps_what_was_finished(tmp_path):
+    path = tmp_path / "a.mp4"
+    with pytest.raises(RuntimeError, match="ffmpeg ended early with code -9"), VideoWriter(path) as writer:
+        writer.write(clip(9))
+        writer._encoder._process.kill()
+        writer.write(clip(12))
+    assert count_frames(path) == 9

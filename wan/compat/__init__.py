@@ -1,0 +1,1 @@
+"""What code written against the official classes passes, behind our interfaces."""

@@ -1,0 +1,1 @@
+"""The models made fast: same weights, same calls, equal results; and what is put around a finished model."""

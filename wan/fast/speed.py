@@ -1,0 +1,95 @@
+"""How fast models are run: which class a loader builds, and what is put around it afterwards.
+
+The fast path is the default and equals the reference; `reference` asks for the plain models instead. Graphs exist on
+CUDA only. `compile` is torch.compile of the reference's layers, one by one: on an H100 it takes a minute to start and
+stays behind the fused kernels, and is there for hardware that has none. `fp8` is the one that is lossy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from wan.fast.causal import OptimizedCausalWanModel
+from wan.fast.expert import OptimizedWanModel
+from wan.fast.fp8 import quantise
+from wan.fast.vae import OptimizedVAEDecoder
+from wan.modules.attention import use_backend
+from wan.modules.causal_model import CausalWanModel
+from wan.modules.model import WanModel
+from wan.modules.streaming import StreamedDecoder
+from wan.modules.vae import WanVAE
+
+FP8_CAPABILITY = (8, 9)
+
+
+@dataclass(frozen=True)
+class Speed:
+    reference: bool = False
+    attention: str = "auto"
+    compile: bool = False
+    graphs: bool | None = None  # none: where they exist
+    fp8: bool = False
+
+    @property
+    def plain(self) -> bool:
+        return self.reference or self.compile
+
+    @property
+    def causal_class(self) -> type[CausalWanModel]:
+        return CausalWanModel if self.plain else OptimizedCausalWanModel
+
+    @property
+    def wan_class(self) -> type[WanModel]:
+        return WanModel if self.plain else OptimizedWanModel
+
+    def check(self, device: torch.device) -> None:
+        """Refuse what would not happen, before anything is loaded; fix the attention backend."""
+        if self.graphs and device.type != "cuda":
+            raise ValueError(f"--graphs needs a CUDA GPU, this run is on {device.type}; leave it out")
+        if self.graphs and self.plain:
+            raise ValueError("--graphs captures the optimized model; leave out --reference and --compile, or --graphs")
+        if self.fp8:
+            self._check_fp8(device)
+        use_backend(self.attention, device)
+
+    def _check_fp8(self, device: torch.device) -> None:
+        if self.plain:
+            raise ValueError("--fp8 is of the optimized model; leave out --reference and --compile, or --fp8")
+        if device.type != "cuda":
+            raise ValueError(f"--fp8 needs a CUDA GPU, this run is on {device.type}; leave it out")
+        has = torch.cuda.get_device_capability(device)
+        if has < FP8_CAPABILITY:
+            raise ValueError(
+                f"--fp8 needs a GPU of compute capability 8.9, this one has {has[0]}.{has[1]}; leave it out"
+            )
+
+    def finish_causal(self, model: CausalWanModel) -> None:
+        """Call it once the weights are in place."""
+        if self.fp8:
+            quantise(model)
+        if isinstance(model, OptimizedCausalWanModel) and model.device.type == "cuda" and self.graphs is not False:
+            from wan.fast.graphs import capture_layers
+
+            capture_layers(model)
+        if self.compile:
+            compile_layers(model)
+
+    def decoder(self, vae: WanVAE) -> StreamedDecoder:
+        """What decodes in place of a VAE that is on its device. Graphs gain nothing here: the GPU is busy throughout."""
+        return vae if self.plain else OptimizedVAEDecoder(vae)
+
+    def finish_wan(self, model: WanModel, on: torch.device | None = None) -> None:
+        """`on` is where a model on the host is quantised."""
+        if self.fp8:
+            quantise(model, on)
+        if self.compile:
+            compile_layers(model)
+
+
+def compile_layers(model: CausalWanModel | WanModel) -> None:
+    """Layer by layer, so that one compilation serves all of them; it is kept on disk by torch's own cache."""
+    torch._dynamo.config.allow_unspec_int_on_nn_module = True  # a layer's number is not a reason to compile again
+    for block in model.blocks:
+        block.compile()

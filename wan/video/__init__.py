@@ -1,0 +1,1 @@
+"""Video files: writer, fragments, reader."""
