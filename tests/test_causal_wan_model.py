@@ -15,6 +15,7 @@ import torch
 
 from wan.config import UNIVERSAL, CausalConfig
 from wan.fast.causal import OptimizedCausalWanModel
+from wan.fast.engine import Engine
 from wan.modules.causal_model import CausalWanModel
 
 BASELINE = Path(__file__).parent / "baseline_performance.txt"
@@ -220,13 +221,12 @@ class TestCausalWanModel:
             original_model(**test_inputs, **kv_cache_structure, current_start=0)
 
         optimized = as_optimized(original_model)
-        if torch.cuda.is_available():
-            from wan.fast.graphs import capture_layers
-
-            capture_layers(optimized)
-        cache = optimized.new_cache(1, size.height, size.width, FRAMES)
+        engine = Engine(optimized, graphs=torch.cuda.is_available())
+        lease = engine.begin(test_inputs["visual_context"], size.height, size.width, FRAMES)
+        lease.open_block(0, test_inputs["mouse_cond"], test_inputs["keyboard_cond"])
+        x = torch.cat([test_inputs["x"], test_inputs["cond_concat"]], dim=1)
         baseline = latencies(official, num_warmup, num_iterations)
-        fast = latencies(lambda: optimized(**test_inputs | {"t": 500.0}, cache=cache), num_warmup, num_iterations)
+        fast = latencies(lambda: lease.step(x, 500.0), num_warmup, num_iterations)
         where = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU, small configuration"
         text = f"{where}, PyTorch {torch.__version__}\n\n{summary('Original Model Baseline', baseline)}\n{summary('Optimized Model', fast)}"  # fmt: skip
         BASELINE.write_text(text)

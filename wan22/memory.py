@@ -7,8 +7,8 @@ from typing import Literal
 import torch
 
 from wan.config import WanConfig
+from wan.fast.expert import OptimizedWanModel
 from wan.fast.fp8 import quantise
-from wan.modules.model import WanModel
 
 Residency = Literal["both", "one", "stream"]
 Phase = Literal["text", "image", "denoise", "decode"]
@@ -19,7 +19,7 @@ LIGHTER = {"both": "--residency one", "one": "--residency stream", "stream": "a 
 def expert_bytes(config: WanConfig, dtype: torch.dtype, fp8: bool = False) -> int:
     """Weights of one expert, counted on a model without storage."""
     with torch.device("meta"):
-        model = WanModel(config).to(dtype)
+        model = OptimizedWanModel(config).to(dtype)
     if fp8:
         quantise(model)
     return sum(p.nbytes for p in model.parameters())

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -71,6 +71,8 @@ def denoise(
             latents = frames.complete(step.completion, latents, history, noise, step.sigma, steps[step.index - 1].sigma)
         flow = velocity(experts.get(step.expert), step, latents, texts, conditions.y, guidance)
         latents = solver.step(step.index, flow, latents, history)
+        if all(later.expert != step.expert for later in steps[step.index + 1 :]):
+            texts.forget()
         wait_for(latents.device)
         yield StepDone(step, latents, time.perf_counter() - ready, ready - started)
 
@@ -84,7 +86,7 @@ def velocity(
     part = None if y is None else y[:, :, list(step.frame_positions)]
 
     def ask(prompt: Prompt) -> Tensor:
-        return model(latents, t, texts.embedded(model, step.expert, prompt), part, step.frame_positions)
+        return model(latents, t, texts.embedded(model, prompt), part, step.frame_positions)
 
     return guidance.velocity(step, ask)
 
@@ -94,12 +96,13 @@ class Texts:
 
     def __init__(self, conditions: Conditions):
         self._contexts = {"cond": conditions.context, "uncond": conditions.context_null}
-        self._expert: Expert | None = None
-        self._embedded: dict[Prompt, Tensor] = {}
+        self._embedded: dict[Prompt, Any] = {}
 
-    def embedded(self, model: WanModel, expert: Expert, prompt: Prompt) -> Tensor:
-        if expert != self._expert:
-            self._expert, self._embedded = expert, {}
+    def forget(self) -> None:
+        """After an expert's last step: many runs may wait for the next expert, and each layer keeps keys."""
+        self._embedded.clear()
+
+    def embedded(self, model: WanModel, prompt: Prompt) -> Any:
         if prompt not in self._embedded:
             self._embedded[prompt] = model.embed_text([self._contexts[prompt]])
         return self._embedded[prompt]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -53,7 +53,7 @@ def world_cost(walkers: int) -> dict[str, Any]:
     walks, videos, found = judge_world.scripted_walks(walkers, BLOCKS), {}, {}
     for way, speed in WAYS.items():
         models = weights.mini_world(cls=speed.causal_class)
-        speed.finish_causal(models.causal)
+        models = replace(models, engine=speed.engine(models.causal))
         video = by_rollout(models)(walks.start_images(SIZE), walks.keyboard, walks.mouse)
         found[way] = judge_world.similarity(video, walks) | judge_world.directions(video, walks)
         videos[way] = video

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 
 from wan.config import ActionConfig, CausalConfig, CLIPConfig, VAEConfig
+from wan.fast.engine import Engine
 from wan.game.models import GameModels
 from wan.game.modes import MODES
 from wan.modules.causal_model import CausalWanModel
@@ -41,5 +42,7 @@ def random_world(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         vae, clip = WanVAE(VAE).eval(), CLIPVision(CLIP).eval()
-        causal = causal_class(causal_config(mode_name, local_attn_size)).eval()
-    return GameModels(MODES[mode_name], causal, vae, vae, clip)
+        drawn = CausalWanModel(causal_config(mode_name, local_attn_size))
+        causal = causal_class(drawn.config).eval()
+    causal.load_state_dict(drawn.state_dict())  # each class draws in an order of its own
+    return GameModels(MODES[mode_name], Engine(causal), vae, vae, clip)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from wan.fast.engine import Engine
 from wan.files.checkpoint import find_in, load_causal, load_clip, load_vae
 from wan.game.models import GameModels
 from wan.game.modes import MODES
@@ -33,4 +34,4 @@ def mini_world(
     places = find_in(folder, "universal", "vae", "clip")
     causal, mode = load_causal(places["universal"], device=device, dtype=dtype, cls=cls)
     vae = load_vae(places["vae"], device=device, dtype=vae_dtype or dtype)
-    return GameModels(MODES[mode], causal, vae, vae, load_clip(places["clip"], device=device, dtype=dtype))
+    return GameModels(MODES[mode], Engine(causal), vae, vae, load_clip(places["clip"], device=device, dtype=dtype))

@@ -12,10 +12,10 @@ from mgcli.bench.ladder import Calls, Case, speed_rung
 from mgcli.bench.random_weights import random_model
 from mgcli.bench.sizes import CONDITION_CHANNELS, Draw, GameSize
 from mgcli.bench.work import Work, causal_forward
+from wan.fast.engine import Engine
 from wan.fast.speed import Speed
 from wan.game.rollout import LATENT_CHANNELS
 from wan.game.timeline import video_frames
-from wan.modules.causal_model import CausalWanModel
 
 TIMESTEP = 713.9794  # the last one of the released models
 WAYS = (
@@ -46,34 +46,34 @@ def forward_work(size: GameSize, window: int) -> Work:
 
 
 def open_forward(size: GameSize, window: int, device: torch.device, speed: Speed, dtype: torch.dtype) -> Calls:
-    model = open_causal(size, window, device, speed, dtype)
-    forward = CachedForward(model, size, inputs_past_eviction(size, window, device, dtype))
+    engine = open_engine(size, window, device, speed, dtype)
+    forward = CachedForward(engine, size, inputs_past_eviction(size, window, device, dtype))
     return Calls(forward.all_blocks, forward.last_block)
 
 
-def open_causal(size: GameSize, window: int, device: torch.device, speed: Speed, dtype: torch.dtype) -> CausalWanModel:
+def open_engine(size: GameSize, window: int, device: torch.device, speed: Speed, dtype: torch.dtype) -> Engine:
     config = replace(size.causal, local_attn_size=window)
-    model = random_model(lambda: speed.causal_class(config), device, dtype)
-    speed.finish_causal(model)
-    return model
+    return speed.engine(random_model(lambda: speed.causal_class(config), device, dtype))
 
 
 class CachedForward:
-    """Blocks one after the other through the caches, and then the last one again and again."""
+    """Blocks one after the other as a world makes them, and then a step of the last one again and again."""
 
-    def __init__(self, model: CausalWanModel, size: GameSize, inputs: list[dict[str, Tensor]]):
-        self.model, self.size, self.inputs = model, size, inputs
-        self.cache = model.new_cache(1, *size.latent, size.block)
+    def __init__(self, engine: Engine, size: GameSize, inputs: list[dict[str, Tensor]]):
+        self.engine, self.size, self.inputs = engine, size, inputs
 
     def all_blocks(self) -> Tensor:
-        self.cache.reset()
+        self.lease = self.engine.begin(self.inputs[0]["visual_context"], *self.size.latent, self.size.block)
         return torch.cat([self.block(i) for i in range(len(self.inputs))], dim=2)
 
-    def last_block(self) -> Tensor:
-        return self.block(len(self.inputs) - 1)
-
     def block(self, i: int) -> Tensor:
-        return self.model(t=TIMESTEP, **self.inputs[i], cache=self.cache, start_frame=i * self.size.block)
+        given = self.inputs[i]
+        self.lease.open_block(i * self.size.block, given["mouse_cond"], given["keyboard_cond"])
+        self.x = torch.cat([given["x"], given["cond_concat"]], dim=1)
+        return self.last_block()
+
+    def last_block(self) -> Tensor:
+        return self.lease.step(self.x, TIMESTEP)
 
 
 def inputs_past_eviction(size: GameSize, window: int, device: torch.device, dtype: torch.dtype) -> list[dict[str, Tensor]]:  # fmt: skip

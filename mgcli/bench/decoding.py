@@ -14,8 +14,7 @@ from mgcli.bench.random_weights import random_model
 from mgcli.bench.sizes import Draw, GameSize
 from mgcli.bench.work import Work, vae_decode, vae_decode_clip
 from wan.config import VAEConfig
-from wan.fast.decoder_graphs import capture_chunks
-from wan.fast.vae import OptimizedVAEDecoder
+from wan.fast.speed import Speed
 from wan.game.rollout import LATENT_CHANNELS
 from wan.game.timeline import video_frames
 from wan.modules.streaming import StreamedDecoder
@@ -30,21 +29,12 @@ def reference(config: VAEConfig, device: torch.device, dtype: torch.dtype) -> St
 
 
 def fused(config: VAEConfig, device: torch.device, dtype: torch.dtype) -> StreamedDecoder:
-    return OptimizedVAEDecoder(random_model(lambda: WanVAE(config), device, dtype))
-
-
-def captured(config: VAEConfig, device: torch.device, dtype: torch.dtype) -> StreamedDecoder:
-    decoder = fused(config, device, dtype)
-    capture_chunks(decoder)
-    return decoder
+    return Speed().decoder(random_model(lambda: WanVAE(config), device, dtype))
 
 
 def tiny(config: VAEConfig, device: torch.device, dtype: torch.dtype) -> StreamedDecoder:
-    """For any VAE's latents; captured where that exists, because it stands on top of the other rungs."""
-    decoder = random_model(TinyVAE, device, dtype)
-    if device.type == "cuda":
-        capture_chunks(decoder)
-    return decoder
+    """For any VAE's latents."""
+    return Speed().tiny_decoder(random_model(TinyVAE, device, dtype), device)
 
 
 @dataclass(frozen=True)
@@ -52,13 +42,11 @@ class Way:
     name: str
     open: OpenDecoder
     kind: Kind = "exact"
-    cuda_only: bool = False
 
 
 WAYS = (
     Way("reference", reference),
     Way("+ fused kernels", fused),
-    Way("+ CUDA graph", captured, cuda_only=True),
     Way("+ tiny VAE", tiny, "lossy"),
 )
 
@@ -69,7 +57,7 @@ def stream_case(size: GameSize, device: torch.device) -> Case:
         name="decode",
         title=f"VAE, streaming decode of {4 * size.block} frames",
         rungs=tuple(
-            Rung(w.name, partial(opens, w.open, size.vae_dtype), w.kind, w.cuda_only)
+            Rung(w.name, partial(opens, w.open, size.vae_dtype), w.kind)
             for w in WAYS
             if size.tiny_vae or w.open is not tiny
         ),
@@ -93,7 +81,7 @@ def open_stream(size: GameSize, device: torch.device, open_decoder: OpenDecoder,
     def all_chunks() -> Tensor | None:
         frames = torch.cat([decoder.decode_chunk(chunk, state) for chunk in chunks], dim=2)
         # untrained, the tiny VAE has nothing in common with the VAE; the picture ends at -1 and 1
-        return None if isinstance(decoder, TinyVAE) else frames.float().clamp(-1, 1)
+        return None if open_decoder is tiny else frames.float().clamp(-1, 1)
 
     return Calls(all_chunks, lambda: decoder.decode_chunk(chunks[-1], state))
 
@@ -110,9 +98,7 @@ def clip_case(name: str, config: VAEConfig, latents: tuple[int, int, int], devic
     return Case(
         name=name,
         title=f"VAE, decode of {frames} frames, {str(dtype).removeprefix('torch.')}",
-        rungs=tuple(
-            Rung(w.name, partial(opens, w.open, dtype), w.kind, w.cuda_only) for w in WAYS if w.kind == "exact"
-        ),
+        rungs=tuple(Rung(w.name, partial(opens, w.open, dtype), w.kind) for w in WAYS if w.kind == "exact"),
         dtype=dtype,
         work=vae_decode_clip(config, *latents),
         truth=partial(opens, reference, torch.float32),

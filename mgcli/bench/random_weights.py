@@ -26,8 +26,8 @@ def random_model(make: Callable[[], Module], device: torch.device, dtype: torch.
 
 def fill(model: Module, seed: int = 0) -> Module:
     """Overwrite every parameter; ready for inference."""
-    for name, parameter in model.named_parameters():
-        parameter.data.copy_(values(name, parameter, seed))
+    for name, tensor in model.state_dict().items():  # by its official name, also where it is a part of a larger one
+        tensor.copy_(values(name, tensor, seed))
     return model.eval().requires_grad_(False)
 
 

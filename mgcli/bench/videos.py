@@ -18,7 +18,6 @@ from mgcli.bench.timing import ONCE
 from wan.fast.speed import Speed
 from wan.game.timeline import video_frames
 from wan.modules.model import WanModel
-from wan.modules.streaming import StreamedDecoder
 from wan22.config import Request, ResolvedRequest
 from wan22.pipeline import Conditions, denoise, draw_noise
 from wan22.plan import Expert, plan
@@ -79,7 +78,7 @@ class VideoMaker:
         self.experts: dict[Expert, WanModel] = {
             name: open_expert(size.model, device, speed, size.dtype, seed) for seed, name in enumerate(("high", "low"))
         }
-        self.decoder = best_decoder(size, device)
+        self.decoder = decoding.fused(size.vae, device, size.vae_dtypes[0])
         draw = Draw(device, size.dtype)
         length = min(PROMPT_TOKENS, size.model.text_len)
         self.conditions = Conditions(*(draw(length, size.model.text_dim) for _ in range(2)))
@@ -93,8 +92,3 @@ class VideoMaker:
         *_, last = denoise(plan(video), self, noise, self.conditions, video.sample_solver)
         for chunk in self.decoder.decode_chunks(last.latents):
             chunk.clamp(-1, 1).cpu()
-
-
-def best_decoder(size: ExpertSize, device: torch.device) -> StreamedDecoder:
-    opens = decoding.captured if device.type == "cuda" else decoding.fused
-    return opens(size.vae, device, size.vae_dtypes[0])

@@ -35,7 +35,7 @@ BEST = Speed()  # graphs where they exist
 WAYS = (
     Way("reference", REFERENCE, decoding.reference),
     Way("+ fused kernels", FUSED, decoding.fused),
-    Way("+ CUDA graphs", GRAPHS, decoding.captured),
+    Way("+ CUDA graphs", GRAPHS, decoding.fused),
     Way("+ tiny VAE", BEST, decoding.tiny, "lossy"),
 )
 
@@ -93,12 +93,12 @@ def open_key_press(size: GameSize, device: torch.device, way: Way, dtype: torch.
 
 
 def open_world(size: GameSize, device: torch.device, way: Way, dtype: torch.dtype) -> World:
-    model = causal.open_causal(size, size.windows[0], device, way.speed, dtype)
+    engine = causal.open_engine(size, size.windows[0], device, way.speed, dtype)
     decoder = way.decoder(size.vae, device, size.vae_dtype)
     draw = Draw(device, dtype)
     visual = draw(1, size.image_tokens, size.causal.visual_dim)
     condition = ImageCondition(visual, draw(1, CONDITION_CHANNELS, 2, *size.latent))
-    return World(size.mode, model, decoder, condition, SeededNoise([0]), size.sampling)
+    return World(size.mode, engine, decoder, condition, SeededNoise([0]), size.sampling)
 
 
 class Player:

@@ -32,7 +32,7 @@ def generate_worlds(request: GenerateRequest, plans: Sequence[WorldPlan]) -> dic
         models = open_models(request)
         world = models.start(images, [plan.seed for plan in plans], request.sampling(), request.height, request.width)
         recordings = [stack.enter_context(Recording(p.output, models.mode, request.fps)) for p in plans]
-        profiler = stack.enter_context(BlockProfiler(models.causal, blocks)) if request.enable_profile else None
+        profiler = stack.enter_context(BlockProfiler(models.engine, blocks)) if request.enable_profile else None
         _play(world, plans, recordings, profiler, blocks, request.save_latents)
     for plan, recording in zip(plans, recordings):
         origin = {"seed": plan.seed, "action_seed": plan.action_seed, "image": str(plan.image)}

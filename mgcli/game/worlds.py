@@ -18,6 +18,7 @@ from mgcli.app.console import console
 from mgcli.app.devices import device_and_dtype, peak_gib
 from mgcli.app.models import MODELS, models_dir
 from mgcli.game.request import MINI_MODE, GameRequest
+from wan.fast.engine import Engine
 from wan.files.checkpoint import find_in, load_causal, load_clip, load_tiny_vae, load_vae
 from wan.game.models import GameModels
 from wan.game.modes import MODES as GAME_MODES
@@ -32,8 +33,7 @@ def open_models(request: GameRequest) -> GameModels:
     if request.local_attn_size is not None:
         models.causal.config = replace(models.causal.config, local_attn_size=request.local_attn_size)
     models.causal.num_frame_per_block = request.num_frame_per_block
-    request.speed().finish_causal(models.causal)
-    return models
+    return replace(models, engine=request.speed().engine(models.causal))
 
 
 def _embedded(request: GameRequest, device: torch.device, dtype: torch.dtype) -> GameModels:
@@ -67,7 +67,9 @@ def _load(request: GameRequest, device: torch.device, dtype: torch.dtype) -> Gam
     vae = load_vae(folder["vae"], device=device, dtype=vae_dtype)
     clip = load_clip(folder["clip"], device=device, dtype=dtype)
     tiny = request.tiny_vae and load_tiny_vae(request.tiny_vae, device=device, dtype=vae_dtype)
-    return GameModels(GAME_MODES[mode], causal, vae, tiny or request.speed().decoder(vae), clip)
+    speed = request.speed()
+    decoder = speed.tiny_decoder(tiny, device) if tiny else speed.decoder(vae)
+    return GameModels(GAME_MODES[mode], Engine(causal), vae, decoder, clip)
 
 
 def _vae_dtype(device: torch.device, dtype: torch.dtype) -> torch.dtype:

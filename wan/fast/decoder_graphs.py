@@ -1,98 +1,80 @@
-"""CUDA graphs around a StreamedDecoder: one for the first chunk of a clip, one for all later ones of its shape.
+"""A streamed decoder as CUDA graphs: one for the first chunk of a clip, one for all later ones of its shape.
 
-The state lives at constant addresses, which belong to the clip decoded last; when another clip (or a loaded state)
-comes, its state is copied in and the other's copied out. Any decoder will do; one that replaces its state in place
-spares the graph that copy.
+The state lies at constant addresses and belongs to the clip begun last; when another begins (or a saved state is
+loaded), the one before has ended. Any decoder will do; one that replaces its state in place spares the graph a copy.
 """
 
 from __future__ import annotations
 
-import weakref
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
+from wan.fast.engine import guard
+from wan.fast.graphs import Captured, capture
 from wan.modules.streaming import StreamedDecoder, StreamState
 
-WARMUPS = 2  # libraries choose kernels and allocate workspaces in their first calls
+ENDED = "this clip has ended, because another one began on the same decoder; two at once need a decoder each"
 
 
-@dataclass
-class Captured:
-    graph: torch.cuda.CUDAGraph
-    latents: Tensor  # the address the graph reads
-    frames: Tensor
-
-
-class CapturedChunks:
-    """Stands in for `decoder.decode_chunk`."""
+class CapturedDecoder(StreamedDecoder):
+    """Build it when the decoder is on its device, with its weights in place."""
 
     def __init__(self, decoder: StreamedDecoder):
-        self.eager, self.new_state = decoder.decode_chunk, decoder.new_state
-        self.places: dict[torch.Size, StatePlace] = {}
-        self.captured: dict[tuple[bool, torch.Size, torch.dtype], Captured] = {}
-        self.pool = torch.cuda.graph_pool_handle()
+        super().__init__()
+        self.decoder = decoder
+        self.close()
+
+    def close(self) -> None:
+        """Give graphs and state back; a clip begun later makes them anew."""
+        self.graphs: dict[tuple[bool, torch.Size], Captured[Tensor]] = {}
+        self.inputs: dict[torch.Size, Tensor] = {}
+        self.place: dict[str, Tensor] = {}  # the state of the clip that has it
+        self.shape: torch.Size | None = None  # of a frame of its latents
+        self.holder: StreamState | None = None
+        self.pool = None
+
+    def new_state(self) -> StreamState:
+        return self.decoder.new_state()
 
     @torch.inference_mode()
-    def __call__(self, latents: Tensor, state: StreamState) -> Tensor:
-        place = self._place(latents, state)
-        place.hold(state)
-        key = (state.started, latents.shape, latents.dtype)
-        if key not in self.captured:
-            self.captured[key] = self._capture(latents.clone(), place, state.started)
-        captured = self.captured[key]
-        captured.latents.copy_(latents)
-        captured.graph.replay()
-        state.tails = dict(place.tails)
-        return captured.frames.clone()  # the next replay overwrites them
+    def decode_chunk(self, latents: Tensor, state: StreamState) -> Tensor:
+        with guard(latents.device):
+            self._take_over(latents, state)
+            key = (state.started, latents.shape)
+            if key not in self.graphs:
+                self._capture(latents, state.started)
+            self.inputs[latents.shape].copy_(latents)
+            self.graphs[key].graph.replay()
+            state.tails = dict(self.place)
+            return self.graphs[key].output.clone()  # the next replay overwrites it
 
-    def _place(self, latents: Tensor, state: StreamState) -> StatePlace:
-        shape = latents[:, :, 0].shape
-        if shape not in self.places:
-            self.eager(latents, copy := state.clone())  # shows the state as the decoder itself lays it out
-            self.places[shape] = StatePlace(copy.tails)
-        return self.places[shape]
+    def _take_over(self, latents: Tensor, state: StreamState) -> None:
+        """The place is that clip's from now on, and holds its state."""
+        if latents[:, :, 0].shape != self.shape:
+            self.close()
+            self.shape, self.pool = latents[:, :, 0].shape, torch.cuda.graph_pool_handle()
+            self.decoder.decode_chunk(latents, shown := state.clone())  # lays the state out
+            self.place = shown.tails
+        ours = [name for name, tail in state.tails.items() if tail is self.place[name]]
+        if ours and state is not self.holder:
+            raise ValueError(ENDED)
+        self.holder = state
+        for name in state.tails.keys() - set(ours):
+            self.place[name].copy_(state.tails[name])
 
-    def _capture(self, latents: Tensor, place: StatePlace, started: bool) -> Captured:
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(WARMUPS):
-                self.eager(latents, self._state(place, started).clone())
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self.pool):
-            frames = self.eager(latents, state := self._state(place, started))
-            place.fill(state.tails)
-        return Captured(graph, latents, frames)
+    def _capture(self, latents: Tensor, started: bool) -> None:
+        given = self.inputs.setdefault(latents.shape, latents.clone())
+        before = {name: tail.clone() for name, tail in self.place.items()}
 
-    def _state(self, place: StatePlace, started: bool) -> StreamState:
-        state = self.new_state()
-        state.tails = dict(place.tails) if started else {}
-        return state
+        def decode() -> Tensor:
+            state = self.new_state()
+            state.tails = dict(self.place) if started else {}
+            frames = self.decoder.decode_chunk(given, state)
+            for name, tail in state.tails.items():
+                if tail is not self.place[name]:
+                    self.place[name].copy_(tail)
+            return frames
 
-
-class StatePlace:
-    """The addresses of the state of one shape, and whose state it is."""
-
-    def __init__(self, tails: dict[str, Tensor]):
-        self.tails = tails
-        self.owner: weakref.ref[StreamState] | None = None
-
-    def hold(self, state: StreamState) -> None:
-        owner = self.owner() if self.owner else None
-        if owner is not None and owner is not state:
-            owner.tails = owner.clone().tails
-        self.fill(state.tails)
-        self.owner = weakref.ref(state)
-
-    def fill(self, tails: dict[str, Tensor]) -> None:
-        for name, tail in tails.items():
-            if tail.data_ptr() != self.tails[name].data_ptr():
-                self.tails[name].copy_(tail)
-
-
-def capture_chunks(decoder: StreamedDecoder) -> None:
-    """From now on chunks are decoded by graphs; call it once the weights are in place."""
-    decoder.decode_chunk = CapturedChunks(decoder)  # type: ignore[method-assign]
+        self.graphs[started, latents.shape] = capture(decode, self.pool)
+        for name, tail in before.items():  # as it was before the runs that warm up
+            self.place[name].copy_(tail)

@@ -7,15 +7,14 @@ of identical keys, is one key that counts for all of them. The residual stream s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from wan.config import WanConfig
-from wan.fast.fused import Joined, Projection, feed_forward, identity, joined, layer_norm_affine, quantised_qkv
+from wan.fast.fused import FeedForward, JoinedSelfAttention, layer_norm_affine
 from wan.fast.kernels.norm import add_norm, gated_add
 from wan.fast.kernels.qkv import norm_rope_place, rms_norm_heads
 from wan.modules.attention import attend, attend_biased, count_bias
@@ -23,17 +22,25 @@ from wan.modules.layers import unpatchify
 from wan.modules.model import Conditions, WanBlock, WanModel
 from wan.modules.rope import Rope
 
-PROMPTS_KEPT = 2  # the two branches of guidance
 FEWEST_REPEATS = 3  # as many keys as a weighted one may take
+KeysValues = tuple[Tensor, Tensor]
 
 
-@dataclass(frozen=True)
 class Text:
-    """One prompt without its padding; with a bias, its last few rows stand for all of it."""
+    """One prompt as this expert reads it, without its padding; with a bias, its last few rows stand for all of it.
 
-    source: Tensor  # held, so that its identity stays its own
-    rows: Tensor
-    bias: Tensor | None
+    Each layer's keys are computed in the first forward and kept for as long as whoever asked for the text keeps that.
+    """
+
+    def __init__(self, context: Tensor, layers: int):
+        self.rows, self.bias = without_padding(context)
+        self._keys: list[KeysValues | None] = [None] * layers
+
+    def keys(self, layer: int, compute: Callable[[Tensor], KeysValues]) -> KeysValues:
+        kept = self._keys[layer]
+        if kept is None:
+            kept = self._keys[layer] = compute(self.rows)
+        return kept
 
 
 class OptimizedWanBlock(WanBlock):
@@ -42,50 +49,32 @@ class OptimizedWanBlock(WanBlock):
     def __init__(self, config: WanConfig):
         super().__init__(config)
         self.eps = config.eps
-        self._qkv: Joined | None = None
-        self._keys: dict[int, tuple[Text, tuple[Tensor, Tensor]]] = {}
-
-    def fused_qkv(self) -> Projection:
-        """One (3C, C) weight of which q, k and v are views; made again when something moved them."""
-        if quantised := quantised_qkv(self.self_attn):
-            return quantised
-        q, v = self.self_attn.q.weight, self.self_attn.v.weight
-        if self._qkv is None or (q.data_ptr(), v.data_ptr()) != _ends(self._qkv.weight):
-            self._qkv = joined(self.self_attn.q, self.self_attn.k, self.self_attn.v)
-            self._keys.clear()
-        return self._qkv
-
-    def text_keys(self, text: Text) -> tuple[Tensor, Tensor]:
-        """Computed once a prompt."""
-        held = self._keys.get(id(text))
-        if held is None or held[0] is not text:
-            while len(self._keys) >= PROMPTS_KEPT:
-                self._keys.pop(next(iter(self._keys)))
-            held = self._keys[id(text)] = text, self.cross_attn.keys_values(text.rows)
-        return held[1]
+        self.self_attn = JoinedSelfAttention(config.dim, config.num_heads, config.eps, config.qk_norm)
+        self.ffn = FeedForward(config.dim, config.ffn_dim)
 
     def forward(  # type: ignore[override]
-        self, x: Tensor, y: Tensor | None, gate: Tensor | None, modulation: Tensor, text: Text, rope: Rope
+        self, x: Tensor, y: Tensor | None, gate: Tensor | None, modulation: Tensor, rope: Rope, text: Text, layer: int
     ) -> tuple[Tensor, Tensor, Tensor]:
-        qkv, dtype = self.fused_qkv(), text.rows.dtype
+        dtype = text.rows.dtype
         shift1, scale1, gate1, shift2, scale2, gate2 = (self.modulation.float() + modulation).unbind(2)
         x, h = add_norm(x, y, gate, (shift1, scale1), eps=self.eps, out_dtype=dtype)
-        y = self.attend_self(h, qkv, rope)
+        y = self.attend_self(h, rope)
         x, h = add_norm(x, y, gate1, None, layer_norm_affine(self.norm3), self.eps, dtype)
-        y = self.attend_text(h, text)
+        y = self.attend_text(h, text, layer)
         x, h = add_norm(x, y, None, (shift2, scale2), eps=self.eps, out_dtype=dtype)
-        return x, feed_forward(self.ffn, h), gate2
+        return x, self.ffn(h), gate2
 
-    def attend_self(self, h: Tensor, qkv: Projection, rope: Rope) -> Tensor:
-        attention, projected = self.self_attn, qkv(h)
+    def attend_self(self, h: Tensor, rope: Rope) -> Tensor:
+        attention, projected = self.self_attn, self.self_attn.qkv(h)
         heads, norms = attention.num_heads, (attention.norm_q.weight, attention.norm_k.weight)
         k = torch.empty_like(h).unflatten(-1, (heads, -1))
         q = norm_rope_place(projected, norms, rope, heads, (k, None), self.eps)
         v = projected[..., -h.shape[-1] :].unflatten(-1, (heads, -1))  # read in place: attention takes strided rows
         return attention.o(attend(q, k, v).flatten(2))
 
-    def attend_text(self, h: Tensor, text: Text) -> Tensor:
-        attention, keys = self.cross_attn, self.text_keys(text)
+    def attend_text(self, h: Tensor, text: Text, layer: int) -> Tensor:
+        attention = self.cross_attn
+        keys = text.keys(layer, attention.keys_values)
         q = rms_norm_heads(attention.q(h), attention.norm_q.weight, attention.num_heads, self.eps)
         y = attend(q, *keys) if text.bias is None else attend_biased(q, *keys, text.bias)
         return attention.o(y.flatten(2))
@@ -94,21 +83,14 @@ class OptimizedWanBlock(WanBlock):
 class OptimizedWanModel(WanModel):
     block_class = OptimizedWanBlock
 
-    def text(self, context: Tensor) -> Text:
-        """The same object for the same prompt, so that layers know what they have keys for."""
-        self._texts: dict[Any, Text] = getattr(self, "_texts", {})
-        key = identity(context)
-        if key not in self._texts:
-            while len(self._texts) >= PROMPTS_KEPT:
-                self._texts.pop(next(iter(self._texts)))
-            self._texts[key] = Text(context, *without_padding(context))
-        return self._texts[key]
+    def embed_text(self, context: Sequence[Tensor]) -> Text:
+        return Text(super().embed_text(context), len(self.blocks))
 
     def transform(self, tokens: Tensor, conditions: Conditions) -> Tensor:
-        text, x = self.text(conditions.context), tokens.contiguous()
+        text, x = conditions.context, tokens.contiguous()
         y = gate = None
-        for block in self.blocks:
-            x, y, gate = block(x, y, gate, conditions.modulation, text, conditions.rope)
+        for layer, block in enumerate(self.blocks):
+            x, y, gate = block(x, y, gate, conditions.modulation, conditions.rope, text, layer)
         return gated_add(x, y, gate)
 
     def unembed(self, tokens: Tensor, conditions: Conditions, grid: tuple[int, int, int]) -> Tensor:
@@ -116,11 +98,6 @@ class OptimizedWanModel(WanModel):
         _, h = add_norm(tokens, modulation=(shift, scale), eps=self.config.eps)
         linear = self.head.head
         return unpatchify(F.linear(h, linear.weight.float(), linear.bias.float()), grid, self.config.patch_size)
-
-
-def _ends(qkv: Tensor) -> tuple[int, int]:
-    """Where q begins and where v does."""
-    return qkv.data_ptr(), qkv.chunk(3)[2].data_ptr()
 
 
 def without_padding(context: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -19,17 +19,16 @@ ALIGNED = 16  # rows and columns of an fp8 weight come in sixteens
 
 
 class Fp8Linear(nn.Module):
-    """One or several linears of the same input, joined. What it holds are parameters, so that whoever moves or streams a
-    block's parameters moves these too."""
+    """What it holds are parameters, so that whoever moves or streams a block's parameters moves these too."""
 
-    def __init__(self, *linears: nn.Linear):
+    def __init__(self, linear: nn.Linear):
         super().__init__()
-        weight = torch.cat([m.weight.data for m in linears])
+        weight = linear.weight.data
         assert not any(n % ALIGNED for n in weight.shape), f"{tuple(weight.shape)} is not in multiples of {ALIGNED}"
         rows, scale = quantised(weight)
         self.weight = nn.Parameter(rows, requires_grad=False)  # (N, K) e4m3
         self.scale = nn.Parameter(scale.t(), requires_grad=False)  # (1, N)
-        self.bias = nn.Parameter(torch.cat([m.bias.data for m in linears]), requires_grad=False)
+        self.bias = nn.Parameter(linear.bias.data.clone(), requires_grad=False)
 
     def forward(self, x: Tensor, gelu: bool = False) -> Tensor:
         """The product with x, or with its tanh-GELU."""
@@ -69,7 +68,6 @@ def quantise(model: Any, on: torch.device | None = None) -> None:
 
 def quantise_block(block: Any) -> None:
     attention, cross = block.self_attn, block.cross_attn
-    attention.qkv = Fp8Linear(attention.q, attention.k, attention.v)
-    del attention.q, attention.k, attention.v
+    attention.qkv = Fp8Linear(attention.qkv)
     attention.o, cross.q, cross.o = Fp8Linear(attention.o), Fp8Linear(cross.q), Fp8Linear(cross.o)
     block.ffn = Fp8FeedForward(block.ffn)

@@ -1,57 +1,64 @@
-"""What both optimized models share: weights joined without copies, products with their epilogue, and keeping by identity."""
+"""Parts of a layer as fewer products, which both fast models put in place of the plain ones: the same names in files.
+
+What is joined is a parameter of the layer, there from the moment the model is built: whoever loads, moves, streams,
+quantises or counts parameters finds it, and nothing is derived a second time.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wan.fast.fp8 import Fp8FeedForward, Fp8Linear
 from wan.modules.layers import SelfAttention
 
-
-class Joined(NamedTuple):
-    """Several projections of one input as one product."""
-
-    weight: Tensor
-    bias: Tensor
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight, self.bias)
+JOINED = ("q", "k", "v")
 
 
-Projection = Joined | Fp8Linear
+class JoinedSelfAttention(SelfAttention):
+    """q, k and v as one product, `qkv`; in a state dict they are three, whose tensors are views of its own."""
+
+    def __init__(self, dim: int, num_heads: int, eps: float, qk_norm: bool = True):
+        super().__init__(dim, num_heads, eps, qk_norm)
+        del self.q, self.k, self.v
+        self.qkv: nn.Module = nn.Linear(dim, len(JOINED) * dim)
+        self.register_state_dict_post_hook(_divide)
+        self.register_load_state_dict_pre_hook(_join)
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        q, k, v = self.qkv(x).chunk(3, dim=-1)
+        return q, k, v
 
 
-def quantised_qkv(attention: SelfAttention) -> Fp8Linear | None:
-    """What q, k and v have become in a quantised block."""
-    return getattr(attention, "qkv", None)
+def _divide(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:
+    if not isinstance(module.qkv, nn.Linear):
+        return  # quantised: no longer what a file of the plain model holds
+    for kind in ("weight", "bias"):
+        whole = state.pop(f"{prefix}qkv.{kind}")
+        state.update({f"{prefix}{name}.{kind}": part for name, part in zip(JOINED, whole.chunk(len(JOINED)))})
 
 
-def joined(*linears: nn.Linear) -> Joined:
-    """One weight and bias over several projections; theirs become views of it, so nothing is stored twice."""
-    weight = torch.cat([m.weight.data for m in linears])
-    bias = torch.cat([m.bias.data for m in linears])
-    for m, w, b in zip(linears, weight.chunk(len(linears)), bias.chunk(len(linears)), strict=True):
-        m.weight.data, m.bias.data = w, b
-    return Joined(weight, bias)
+def _join(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    for kind in ("weight", "bias"):
+        names = [f"{prefix}{name}.{kind}" for name in JOINED]
+        if all(name in state for name in names):
+            state[f"{prefix}qkv.{kind}"] = torch.cat([state.pop(name) for name in names])
+
+
+class FeedForward(nn.Sequential):
+    """Two products with GELU between them, which on a GPU is applied as the first one leaves its registers (cuBLASLt)."""
+
+    def __init__(self, dim: int, ffn_dim: int):
+        super().__init__(nn.Linear(dim, ffn_dim), nn.GELU(approximate="tanh"), nn.Linear(ffn_dim, dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not x.is_cuda:
+            return super().forward(x)
+        first, _, second = self
+        hidden = torch._addmm_activation(first.bias, x.flatten(0, 1), first.weight.t(), use_gelu=True)
+        return second(hidden).view_as(x)
 
 
 def layer_norm_affine(norm: nn.Module) -> tuple[Tensor, Tensor] | None:
     return (norm.weight, norm.bias) if isinstance(norm, nn.LayerNorm) else None
-
-
-def feed_forward(ffn: nn.Sequential | Fp8FeedForward, x: Tensor) -> Tensor:
-    if isinstance(ffn, Fp8FeedForward) or not x.is_cuda:
-        return ffn(x)
-    first, second = ffn[0], ffn[2]
-    # cuBLASLt applies bias and tanh-GELU as the product leaves its registers
-    hidden = torch._addmm_activation(first.bias, x.flatten(0, 1), first.weight.t(), use_gelu=True)
-    return second(hidden).view_as(x)
-
-
-def identity(a: Tensor | None) -> tuple[int, int] | None:
-    """Tells whether a tensor is the same object with the same contents (inference tensors cannot say the latter)."""
-    return None if a is None else (id(a), 0 if a.is_inference() else a._version)

@@ -1,86 +1,88 @@
-"""CUDA graphs around the layers of an OptimizedCausalWanModel: a block's thousand launches become one.
-
-A graph is captured for each state of the rolling caches. There are as many as blocks until the window is full, then
-one for ever, because from then on every address is constant. Inputs are copied into the addresses the graph reads;
-what stays the same within a block (rope, actions) is copied once a block.
+"""CUDA graphs: a thousand launches become one. What a graph reads and writes lies at the addresses it was captured with,
+so whoever owns the graph owns those buffers, and fills them before a replay.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
-from wan.fast.causal import LayerInputs, OptimizedCausalWanModel
+from wan.fast.causal import BlockTables, OptimizedCausalWanModel
 from wan.modules.cache import RolloutCache
 
 WARMUPS = 2  # libraries choose kernels and allocate workspaces in their first calls
+Output = TypeVar("Output")
 
 
-@dataclass
-class Captured:
+@dataclass(frozen=True)
+class Captured(Generic[Output]):
     graph: torch.cuda.CUDAGraph
-    inputs: list[Tensor]  # addresses the graph reads
-    sources: list[Tensor]  # what was last copied there
-    versions: list[int]
-    output: Tensor
+    output: Output  # at the addresses that every replay writes
+
+
+def capture(work: Callable[[], Output], pool: Any) -> Captured[Output]:
+    """`work` as a graph; it runs a few times before. Graphs of one pool never run at the same time."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(WARMUPS):
+            work()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, pool=pool):
+        output = work()
+    return Captured(graph, output)
 
 
 class CapturedLayers:
-    """Stands in for `model.run_layers`."""
+    """The layers of a model over one cache, whose buffers and image keys stay where they are.
 
-    def __init__(self, model: OptimizedCausalWanModel):
-        self.model = model
-        self.captured: dict[tuple[Any, ...], Captured] = {}
+    There is a graph for each state of the cache: as many as blocks until the window is full, then one for ever, because
+    from then on every address is constant.
+    """
 
-    def __call__(self, tokens: Tensor, given: LayerInputs, cache: Any) -> Tensor:
-        if not isinstance(cache, RolloutCache):  # official dicts move with every block
-            return self.model.layers(tokens, given, cache)
-        for block in self.model.blocks:  # image keys are outside the graph: once a rollout, at constant addresses
-            cache.cross_kv(block.index, lambda block=block: block.cross_attn.keys_values(given.context))
-        inputs = list(tensors(tokens)) + list(tensors(given))
-        key = self._key(inputs, cache)
-        if key not in self.captured:
-            self.captured[key] = self._capture(tokens, given, cache)
-        captured = self.captured[key]
-        self._feed(captured, inputs)
-        captured.graph.replay()
-        for rolling in cache.rolling.values():
-            rolling.written = True
-        return captured.output
+    def __init__(self, model: OptimizedCausalWanModel, cache: RolloutCache):
+        self.model, self.cache = model, cache
+        self.pool = torch.cuda.graph_pool_handle()
+        self.graphs: dict[int, Captured[Tensor]] = {}  # by the tokens that are attended to
+        self.tables: BlockTables | None = None
+        self.inputs: tuple[Tensor, Tensor] | None = None  # tokens, modulation
 
-    def _key(self, inputs: list[Tensor], cache: RolloutCache) -> tuple[Any, ...]:
-        addresses = (cache.self_attn.buffer.data_ptr(), self.model.fused_qkv()[0].weight.data_ptr())
-        return cache.self_attn.attended, addresses, tuple(t.shape for t in inputs)
+    def open_block(self, tables: BlockTables) -> None:
+        """What is the same in all steps of a block is copied once."""
+        if self.tables is None:
+            self.tables = own(tables)
+        else:
+            fill(self.tables, tables)
 
-    def _capture(self, tokens: Tensor, given: LayerInputs, cache: RolloutCache) -> Captured:
-        tokens, given = own(tokens), own(given)
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(WARMUPS):  # writes the same keys into the same slots as the replay will
-                self.model.layers(tokens, given, cache)
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        shared = next((c.graph.pool() for c in self.captured.values()), None)  # they never run at the same time
-        with torch.cuda.graph(graph, pool=shared):
-            output = self.model.layers(tokens, given, cache)
-        inputs = list(tensors(tokens)) + list(tensors(given))
-        return Captured(graph, inputs, list(inputs), [-1] * len(inputs), output)
+    def __call__(self, tokens: Tensor, modulation: Tensor) -> Tensor:
+        if self.inputs is None:
+            self.inputs = own((tokens, modulation))
+        else:
+            fill(self.inputs, (tokens, modulation))
+        state = self.cache.self_attn.attended
+        if state not in self.graphs:
+            self.graphs[state] = capture(self._layers, self.pool)  # writes what the replay writes, to the same slots
+        self.graphs[state].graph.replay()
+        self.cache.wrote()
+        return self.graphs[state].output
 
-    def _feed(self, captured: Captured, inputs: list[Tensor]) -> None:
-        versions = [-1 if t.is_inference() else t._version for t in inputs]
-        stale = [
-            i
-            for i, (new, old) in enumerate(zip(inputs, captured.sources, strict=True))
-            if new is not old or versions[i] != captured.versions[i]
-        ]
-        if stale:
-            torch._foreach_copy_([captured.inputs[i] for i in stale], [inputs[i] for i in stale])
-        captured.sources, captured.versions = inputs, versions
+    def _layers(self) -> Tensor:
+        assert self.inputs is not None and self.tables is not None
+        return self.model.layers(*self.inputs, self.tables, self.cache, _kept)
+
+
+def _kept() -> Tensor:
+    raise AssertionError("the image's keys are in the cache before the first step of a world")
+
+
+def fill(places: Any, values: Any) -> None:
+    """Copy the tensors of a structure to those of another of the same shapes."""
+    torch._foreach_copy_(list(tensors(places)), list(tensors(values)))
 
 
 def tensors(value: Any) -> Iterator[Tensor]:
@@ -100,12 +102,8 @@ def own(value: Any) -> Any:
     if isinstance(value, Tensor):
         return value.clone()
     if isinstance(value, tuple):
-        return tuple(own(item) for item in value)
-    if is_dataclass(value):
-        return type(value)(**{f.name: own(getattr(value, f.name)) for f in fields(value)})  # type: ignore[operator]
+        items = [own(item) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
+    if is_dataclass(value) and not isinstance(value, type):
+        return type(value)(**{f.name: own(getattr(value, f.name)) for f in fields(value)})
     return value
-
-
-def capture_layers(model: OptimizedCausalWanModel) -> None:
-    """From now on the model's cached forwards replay graphs; call it once the weights are in place."""
-    model.run_layers = CapturedLayers(model)  # type: ignore[method-assign]

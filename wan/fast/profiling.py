@@ -17,6 +17,7 @@ from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from wan.fast.causal import OptimizedCausalWanModel
+from wan.fast.engine import Engine
 from wan.modules.cache import RollingCache, RollingLayer
 
 PHASES = ("denoise", "clean pass", "decode")
@@ -29,15 +30,15 @@ CACHE = "cache"  # inside the attention parts, and counted there too
 class BlockProfiler:
     """Records a few blocks of a rollout; a trace of all of them would be larger than the video.
 
-    `with BlockProfiler(model, blocks) as profiler: for block in rollout(...): profiler.next_block()`
+    `with BlockProfiler(engine, blocks) as profiler: for block in rollout(...): profiler.next_block()`
     """
 
-    def __init__(self, model: nn.Module, blocks: int):
+    def __init__(self, engine: Engine, blocks: int):
         # not the first ones, where the window is not full and libraries choose their kernels
         self.first = min(WARM_BLOCKS, blocks - 1)
         self.last = min(self.first + RECORDED_BLOCKS, blocks) - 1
         activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])
-        self._profile, self._names = profile(activities=activities), named_parts(model)
+        self._profile, self._names = profile(activities=activities), named_parts(engine)
         self._block, self._recording = 0, False
 
     def __enter__(self) -> Self:
@@ -90,11 +91,11 @@ def seconds_by_part(recorded: profile) -> dict[str, float]:
 
 
 @contextmanager
-def named_parts(model: nn.Module) -> Iterator[None]:
-    graphs = model.__dict__.pop("run_layers", None)
+def named_parts(engine: Engine) -> Iterator[None]:
+    model, graphs = engine.model, engine.graphs
+    engine.graphs = False
     with ExitStack() as stack:
-        if graphs is not None:
-            stack.callback(model.__dict__.__setitem__, "run_layers", graphs)
+        stack.callback(setattr, engine, "graphs", graphs)
         stack.enter_context(_named_method(RollingLayer, "write", CACHE))
         stack.enter_context(_named_method(RollingCache, "_keep_current", CACHE))
         if isinstance(model, OptimizedCausalWanModel):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from wan.fast.causal import OptimizedCausalWanModel
+from wan.fast.engine import Engine
 from wan.fast.expert import OptimizedWanModel
 from wan.fast.fp8 import quantise
 from wan.fast.vae import OptimizedVAEDecoder
@@ -19,6 +20,7 @@ from wan.modules.attention import use_backend
 from wan.modules.causal_model import CausalWanModel
 from wan.modules.model import WanModel
 from wan.modules.streaming import StreamedDecoder
+from wan.modules.tiny_vae import TinyVAE
 from wan.modules.vae import WanVAE
 
 FP8_CAPABILITY = (8, 9)
@@ -65,20 +67,28 @@ class Speed:
                 f"--fp8 needs a GPU of compute capability 8.9, this one has {has[0]}.{has[1]}; leave it out"
             )
 
-    def finish_causal(self, model: CausalWanModel) -> None:
-        """Call it once the weights are in place."""
+    def engine(self, model: CausalWanModel) -> Engine:
+        """Call it once the weights are in place; the model itself changes."""
         if self.fp8:
             quantise(model)
-        if isinstance(model, OptimizedCausalWanModel) and model.device.type == "cuda" and self.graphs is not False:
-            from wan.fast.graphs import capture_layers
-
-            capture_layers(model)
         if self.compile:
             compile_layers(model)
+        return Engine(model, self.captures(model.device))
+
+    def captures(self, device: torch.device) -> bool:
+        return device.type == "cuda" and not self.plain and self.graphs is not False
 
     def decoder(self, vae: WanVAE) -> StreamedDecoder:
         """What decodes in place of a VAE that is on its device. Graphs gain nothing here: the GPU is busy throughout."""
         return vae if self.plain else OptimizedVAEDecoder(vae)
+
+    def tiny_decoder(self, vae: TinyVAE, device: torch.device) -> StreamedDecoder:
+        """Of so small a VAE, launching takes longer than computing."""
+        if not self.captures(device):
+            return vae
+        from wan.fast.decoder_graphs import CapturedDecoder
+
+        return CapturedDecoder(vae)
 
     def finish_wan(self, model: WanModel, on: torch.device | None = None) -> None:
         """`on` is where a model on the host is quantised."""

@@ -91,17 +91,16 @@ def load_into(model: Model, weights: Weights, *, dtype: torch.dtype, device: tor
     found = [f"{len(names)} {kind} ({some(names)})" for kind, names in faults(model, weights).items() if names]
     if found:
         raise ValueError(f"{weights.path} does not fit {type(model).__name__}: {'; '.join(found)}")
-    started = time.perf_counter()
-    loaded = {}
-    scratch = torch.empty(SCRATCH, dtype=torch.uint8)
-    for name, parameter in model.state_dict().items():
-        loaded[name] = torch.empty(parameter.shape, dtype=dtype, device=device)
-        weights.read_into(name, loaded[name], scratch)
-    model.load_state_dict(loaded, assign=True)
     assert not any(buffer.is_meta for buffer in model.buffers()), "a buffer that no file has must not be made on meta"
-    size = sum(t.numel() for t in loaded.values())
+    started = time.perf_counter()
+    model = model.to(dtype).to_empty(device=device)
+    scratch = torch.empty(SCRATCH, dtype=torch.uint8)
+    state = model.state_dict()  # the parameters' own storage, under the official names
+    for name, tensor in state.items():
+        weights.read_into(name, tensor, scratch)
+    size = sum(t.numel() for t in state.values())
     log.info("%s: %.1f M parameters in %.1f s", weights.path, size / 1e6, time.perf_counter() - started)
-    return model.to(device).eval().requires_grad_(False)
+    return model.eval().requires_grad_(False)
 
 
 def faults(model: nn.Module, weights: Weights) -> dict[str, list[str]]:

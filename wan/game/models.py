@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from PIL import Image
 
+from wan.fast.engine import Engine
 from wan.game.conditions import image_condition, image_tensor
 from wan.game.modes import Mode
 from wan.game.rollout import Sampling, SeededNoise, World
@@ -24,10 +25,14 @@ from wan.modules.vae import WanVAE
 @dataclass(frozen=True)
 class GameModels:
     mode: Mode
-    causal: CausalWanModel
+    engine: Engine
     vae: WanVAE
     decoder: StreamedDecoder
     clip: CLIPVision
+
+    @property
+    def causal(self) -> CausalWanModel:
+        return self.engine.model
 
     def check_size(self, height: int, width: int) -> None:
         """Video sizes are whole patches of whole latent pixels, on each side for itself."""
@@ -42,8 +47,8 @@ class GameModels:
     def start(
         self, images: Sequence[Image.Image], seeds: Sequence[int], sampling: Sampling, height: int, width: int
     ) -> World:
-        """A world for each image, with its own seed; together they are one batch."""
+        """A world for each image, with its own seed; together they are one batch. It ends the one begun before."""
         self.check_size(height, width)
         pixels = torch.stack([image_tensor(image, height, width) for image in images]).to(self.causal.device)
         condition = image_condition(pixels, self.vae, self.clip)
-        return World(self.mode, self.causal, self.decoder, condition, SeededNoise(seeds), sampling)
+        return World(self.mode, self.engine, self.decoder, condition, SeededNoise(seeds), sampling)

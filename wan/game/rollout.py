@@ -10,17 +10,17 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from wan.fast.engine import Engine
 from wan.game.actions import Action, ActionScript, keyboard_vector
 from wan.game.conditions import ImageCondition
 from wan.game.modes import Mode
 from wan.game.timeline import Span, span
 from wan.modules.action import tail_frames
-from wan.modules.causal_model import CausalWanModel
 from wan.modules.streaming import StreamedDecoder
 from wan.schedule import few_step, renoise, x0_from_flow
 
@@ -64,8 +64,8 @@ class SeededNoise:
 @dataclass(frozen=True)
 class Block:
     span: Span
-    latents: Tensor  # [B, 16, n, h, w]
-    video: Tensor  # uint8 [B, frames, H, W, 3], on the device that made it
+    latents: Tensor  # (B, 16, n, h, w)
+    video: Tensor  # uint8 (B, frames, H, W, 3), on the device that made it
     actions: Sequence[Sequence[Action]]
 
 
@@ -75,22 +75,22 @@ class World:
     def __init__(
         self,
         mode: Mode,
-        model: CausalWanModel,
+        engine: Engine,
         decoder: StreamedDecoder,
         condition: ImageCondition,
         noise: Noise,
         sampling: Sampling,
     ):
-        self.mode, self.model, self.decoder = mode, model, decoder
+        self.mode, self.model, self.decoder = mode, engine.model, decoder
         self.condition, self.noise, self.sampling = condition, noise, sampling
         self.schedule = few_step(sampling.denoising_step_list, sampling.timestep_shift, sampling.warp_denoising_step)
         batch, _, _, height, width = condition.concat.shape
         self.shape = (batch, LATENT_CHANNELS, sampling.num_frame_per_block, height, width)
-        self.cache = model.new_cache(batch, height, width, sampling.num_frame_per_block)
+        self.lease = engine.begin(condition.visual_context, height, width, sampling.num_frame_per_block)
         self.decoder_state = decoder.new_state()
         self.block = 0
         self.pending: Tensor | None = None  # latents of this block, not yet in the caches
-        self.given: dict[str, Any] = {}  # what every forward of this block is conditioned on
+        self.concat = condition.concat[:, :, :0]  # the image's part of every forward of this block
         self.keyboard = torch.zeros(batch, 0, mode.keyboard_dim)  # the actions that the model can still see
         self.mouse = torch.zeros(batch, 0, 2)
 
@@ -103,7 +103,7 @@ class World:
         """The next block. It is not yet past: `commit` makes it so."""
         self.commit()
         self._remember(actions)
-        self.given = self._conditions()
+        self._open_block()
         with torch.profiler.record_function("denoise"):
             self.pending = self._denoise()
         with torch.profiler.record_function("decode"):
@@ -131,16 +131,13 @@ class World:
         return x0_from_flow(self._forward(x, timestep), x, sigma)
 
     def _forward(self, x: Tensor, timestep: float) -> Tensor:
-        return self.model(x, timestep, **self.given, cache=self.cache, start_frame=self.span.latent.start)
+        return self.lease.step(torch.cat([x, self.concat], dim=1), timestep)
 
-    def _conditions(self) -> dict[str, Any]:
+    def _open_block(self) -> None:
         like = {"device": self.model.device, "dtype": self.model.dtype}
-        return {
-            "visual_context": self.condition.visual_context,
-            "cond_concat": self.condition.block(self.span.latent),
-            "mouse_cond": self.mouse.to(**like) if self.mode.has_mouse else None,
-            "keyboard_cond": self.keyboard.to(**like),
-        }
+        mouse = self.mouse.to(**like) if self.mode.has_mouse else None
+        self.concat = self.condition.block(self.span.latent).to(**like)
+        self.lease.open_block(self.span.latent.start, mouse, self.keyboard.to(**like))
 
     def _remember(self, actions: Sequence[Sequence[Action]]) -> None:
         assert all(len(row) == len(self.span.frames) for row in actions), "one action for every frame of the block"
@@ -168,5 +165,5 @@ def scripted(scripts: Sequence[ActionScript]) -> ActionSource:
 
 
 def _pixels(video: Tensor) -> Tensor:
-    """[B, 3, F, H, W] in [-1, 1] to uint8 [B, F, H, W, 3]."""
+    """(B, 3, F, H, W) in [-1, 1] to uint8 (B, F, H, W, 3)."""
     return video.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 4, 1).contiguous()

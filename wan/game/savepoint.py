@@ -30,7 +30,7 @@ def save_world(path: str | Path, world: World, note: dict[str, Any] | None = Non
     assert isinstance(world.noise, SeededNoise), "recorded noise has no state to save"
     world.commit()
     tensors = {
-        **_named("cache", world.cache.tensors()),
+        **_named("cache", world.lease.cache.tensors()),
         **_named("decoder", world.decoder_state.tensors()),
         "condition/visual_context": world.condition.visual_context,
         "condition/concat": world.condition.concat,
@@ -64,8 +64,8 @@ def load_world(path: str | Path, models: GameModels) -> tuple[World, dict[str, A
     condition = ImageCondition(tensors["condition/visual_context"].to(device), tensors["condition/concat"].to(device))
     noise = SeededNoise([0] * len(condition.concat))
     noise.load_state(tensors["noise"])
-    world = World(models.mode, models.causal, models.decoder, condition, noise, sampling)
-    world.cache.load_tensors(_under("cache", tensors))
+    world = World(models.mode, models.engine, models.decoder, condition, noise, sampling)
+    world.lease.cache.load_tensors(_under("cache", tensors))
     world.decoder_state.load_tensors({name: t.to(device) for name, t in _under("decoder", tensors).items()})
     world.keyboard, world.mouse = tensors["actions/keyboard"], tensors["actions/mouse"]
     world.block = int(meta["block"])

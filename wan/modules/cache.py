@@ -3,7 +3,7 @@
 A buffer is [current block | history]. All denoising steps of a block write the same current slots; when the next block
 opens, the finished one is copied into the history, a ring of the `window - block` latest frames. Keys carry their
 rope, so order inside the buffer does not matter, and what is attended to is always one leading slice: from the moment
-the window is full every address is constant and the forward can be captured in a graph.
+the window is full every address is constant.
 """
 
 from __future__ import annotations
@@ -145,6 +145,11 @@ class RolloutCache:
 
     def cross_kv(self, index: int, compute: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         return self.cross.once(index, compute)
+
+    def wrote(self) -> None:
+        """The current block is in place, written by what does not ask for its slots: a graph."""
+        for cache in self.rolling.values():
+            cache.written = True
 
     def reset(self) -> None:
         for cache in self.rolling.values():

@@ -8,6 +8,7 @@ float32 inside. Nothing here knows a resolution: tokens a frame come from the la
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -108,7 +109,19 @@ class CausalBlock(nn.Module):
         )
 
 
+@dataclass(frozen=True)
+class Given:
+    """What a block of latent frames is conditioned on; the same in each of its steps."""
+
+    visual_context: Tensor
+    mouse: Tensor | None
+    keyboard: Tensor | None
+    start_frame: int
+
+
 class CausalWanModel(nn.Module):
+    block_class: type[CausalBlock] = CausalBlock
+
     def __init__(self, config: CausalConfig = UNIVERSAL):
         super().__init__()
         self.config = config
@@ -117,7 +130,7 @@ class CausalWanModel(nn.Module):
         self.patch_embedding = nn.Conv3d(config.in_dim, dim, config.patch_size, config.patch_size)
         self.time_embedding = nn.Sequential(nn.Linear(config.freq_dim, dim), nn.SiLU(), nn.Linear(dim, dim))
         self.time_projection = nn.Sequential(nn.SiLU(), nn.Linear(dim, dim * 6))
-        self.blocks = nn.ModuleList(CausalBlock(config, i) for i in range(config.num_layers))
+        self.blocks = nn.ModuleList(self.block_class(config, i) for i in range(config.num_layers))
         self.head = Head(dim, config.out_dim, config.patch_size, config.eps)
         self.img_emb = ImageProjection(config.visual_dim, dim)
 
@@ -237,8 +250,30 @@ class CausalWanModel(nn.Module):
                 f"start_frame {start_frame} needs a cache: without one, x is the whole sequence from frame 0"
             )
         x = torch.cat([x, cond_concat.to(x.dtype)], dim=1)
-        tokens, inputs, grid = self.embed(x, t, visual_context, (mouse_cond, keyboard_cond), block_cache, start_frame)
+        given = Given(visual_context, mouse_cond, keyboard_cond, start_frame)
+        if block_cache is None:
+            return self.whole(x, t, given)
+        return self.step(x, self.time(t, len(x)), self.prepare(given, x.shape[2:]), block_cache)
+
+    def whole(self, x: Tensor, t: Tensor | float, given: Given, cache: BlockCaches | None = None) -> Tensor:
+        """The three phases in one. Without a cache x is a whole sequence, under the mask of its blocks."""
+        actions = given.mouse, given.keyboard
+        tokens, inputs, grid = self.embed(x, t, given.visual_context, actions, cache, given.start_frame)
         return self.unembed(self.transform(tokens, inputs), inputs, grid)
+
+    # One step of a block in three parts, by how long each stays what it is: here none is made before it is needed.
+
+    def time(self, t: Tensor | float, batch: int) -> Any:
+        """What a timestep comes to, for as long as the weights last."""
+        return t
+
+    def prepare(self, given: Given, size: Sequence[int]) -> Any:
+        """What a block's conditions come to, for latents of `size` (F, H, W), in each of its steps."""
+        return given
+
+    def step(self, x: Tensor, time: Any, block: Any, cache: BlockCaches) -> Tensor:
+        """Flow of a block; x (B, 16 + conditions, F, H, W)."""
+        return self.whole(x, time, block, cache)
 
     def _official(self, start: int, frames: int, tokens: int, *dicts: list[dict[str, Any]] | None) -> OfficialCaches:
         blocks = self.config.action_config.blocks if self.config.action_config else ()

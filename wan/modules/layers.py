@@ -72,10 +72,14 @@ class SelfAttention(nn.Module):
     def heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.num_heads, -1))  # (B, L, H, D)
 
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return self.q(x), self.k(x), self.v(x)
+
     def forward(self, x: Tensor, rope: Rope, mask: Mask | None = None, cache: LayerCache | None = None) -> Tensor:
-        q = apply_rope(self.heads(self.norm_q(self.q(x))), rope)
-        k = apply_rope(self.heads(self.norm_k(self.k(x))), rope)
-        v = self.heads(self.v(x))
+        q, k, v = self.project(x)
+        q = apply_rope(self.heads(self.norm_q(q)), rope)
+        k = apply_rope(self.heads(self.norm_k(k)), rope)
+        v = self.heads(v)
         if cache is not None:
             k, v = cache.write(k, v)
         return self.o(attend(q, k, v, mask).flatten(2))

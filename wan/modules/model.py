@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -35,7 +36,7 @@ class Conditions:
 
     time: Tensor  # (B, F or 1, C) float32
     modulation: Tensor  # (B, F or 1, 6, C) float32
-    context: Tensor  # (B, text_len, C)
+    context: Any  # what `embed_text` makes of the prompts: here (B, text_len, C)
     rope: Rope
 
 
@@ -77,8 +78,8 @@ class WanModel(nn.Module):
     def dtype(self) -> torch.dtype:
         return self.patch_embedding.weight.dtype
 
-    def embed_text(self, context: Sequence[Tensor]) -> Tensor:
-        """Prompts (L, text_dim), any L up to text_len, padded with zeros as upstream pads them -> (B, text_len, C)."""
+    def embed_text(self, context: Sequence[Tensor]) -> Any:
+        """Prompts (L, text_dim), any L up to text_len, padded with zeros as upstream pads them: (B, text_len, C)."""
         length = self.config.text_len
         longest = max(len(c) for c in context)
         if longest > length:
@@ -100,7 +101,7 @@ class WanModel(nn.Module):
         self,
         x: Tensor,
         t: Tensor,
-        context: Tensor | Sequence[Tensor],
+        context: Any,
         y: Tensor | None = None,
         frame_positions: Sequence[float] | Tensor | None = None,
     ) -> tuple[Tensor, Conditions, tuple[int, int, int]]:
@@ -110,7 +111,7 @@ class WanModel(nn.Module):
         positions = range(grid[0]) if frame_positions is None else frame_positions
         rope = rope_table(positions, grid[1], grid[2], axis_dims(self.head_dim), device=x.device)
         time, modulation = self.embed_time(_per_frame(t, len(x), x.device))
-        text = context if isinstance(context, Tensor) else self.embed_text(context)
+        text = self.embed_text(context) if isinstance(context, list | tuple) else context
         return tokens.float(), Conditions(time, modulation, text, rope), grid
 
     @property
@@ -129,14 +130,13 @@ class WanModel(nn.Module):
         self,
         x: Tensor,
         t: Tensor,
-        context: Tensor | Sequence[Tensor],
+        context: Any,
         y: Tensor | None = None,
         frame_positions: Sequence[float] | Tensor | None = None,
     ) -> Tensor:
         """Velocity (B, C, F, H, W) float32 of x (B, C, F, H, W) at t: a number, (B,), or (B, F) for one a frame.
 
-        `context` is a list of prompts (L, text_dim), or the tensor `embed_text` made of such a list once for all
-        steps; `frame_positions` are the rope positions of the latent frames (default 0, 1, 2, ...).
+        `context` is a list of prompts (L, text_dim), or what `embed_text` made of such a list once for all steps; `frame_positions` are the rope positions of the latent frames (default 0, 1, 2, ...).
         """
         tokens, conditions, grid = self.embed(x, t, context, y, frame_positions)
         return self.unembed(self.transform(tokens, conditions), conditions, grid)

@@ -10,6 +10,7 @@ import torch
 
 from tests.golden.golden_file import GoldenFile, assert_close
 from wan.config import CausalConfig, VAEConfig, from_dict
+from wan.fast.engine import Engine
 from wan.game.actions import Action
 from wan.game.conditions import ImageCondition
 from wan.game.modes import Key, Mode
@@ -127,7 +128,7 @@ def check_game_rollout(golden: GoldenFile, model: CausalWanModel) -> None:
     recorded = RecordedNoise(golden, sampling.num_frame_per_block, len(sampling.denoising_step_list))
     decoder = WanVAE(VAEConfig(dim=4, num_res_blocks=1)).eval()  # its frames are not looked at
     condition = ImageCondition(golden["in/visual_context"], golden["in/cond_concat"])
-    world = World(mode, model, decoder, condition, recorded, sampling)
+    world = World(mode, Engine(model), decoder, condition, recorded, sampling)
     blocks = rollout(
         world, lambda frames: [actions[frames.start : frames.stop]], noise.shape[2] // model.num_frame_per_block
     )

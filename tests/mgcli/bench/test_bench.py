@@ -29,20 +29,20 @@ def bench(app, *arguments, output):
 
 
 def test_report_on_screen_and_in_files(tmp_path, capsys):
-    assert bench(mg.app, "--only", "decode", output=tmp_path) == 0
+    assert bench(mg.app, "--only", "forward-6", output=tmp_path) == 0
     out = capsys.readouterr().out
     data = json.loads(out.splitlines()[-1])
-    kept = json.loads((tmp_path / "mg_decode.json").read_text())
-    assert kept.pop("files") == {kind: f"mg_decode.{kind}" for kind in ("md", "json", "png")}  # wherever it goes to
-    assert data.pop("files")["md"] == str(tmp_path / "mg_decode.md") and data == kept
+    kept = json.loads((tmp_path / "mg_forward-6.json").read_text())
+    assert kept.pop("files") == {kind: f"mg_forward-6.{kind}" for kind in ("md", "json", "png")}  # wherever it goes to
+    assert data.pop("files")["md"] == str(tmp_path / "mg_forward-6.md") and data == kept
     [case] = data["cases"]
     names = [row["name"] for row in case["rows"] if row["median_ms"]]
     assert names[:2] == ["reference", "+ fused kernels"] and case["floor_ms"] > 0 and data["machine"]
     reference, fused, *_ = case["rows"]
     assert fused["speedup"] == pytest.approx(reference["median_ms"] / fused["median_ms"])
     assert reference["floor_share"] == pytest.approx(case["floor_ms"] / reference["median_ms"])
-    assert "+ CUDA graph: needs a CUDA GPU" in out and "| + fused kernels |" in (tmp_path / "mg_decode.md").read_text()
-    assert (tmp_path / "mg_decode.png").read_bytes().startswith(b"\x89PNG")
+    assert "+ CUDA graph: needs a CUDA GPU" in out and "| + fused kernels |" in (tmp_path / "mg_forward-6.md").read_text()
+    assert (tmp_path / "mg_forward-6.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_only_json(tmp_path, capsys):

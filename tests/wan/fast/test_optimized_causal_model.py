@@ -6,6 +6,7 @@ import torch
 from tests.wan.modules.test_causal_model import official_dicts
 from tests.wan.tiny_models import block_of, causal_inputs, causal_model
 from wan.fast.causal import OptimizedCausalWanModel
+from wan.modules.causal_model import CausalWanModel
 
 SAME = {"rtol": 1e-4, "atol": 2e-5}  # float32, the same sums in another order
 
@@ -64,15 +65,20 @@ def test_new_actions_and_images_are_noticed():
         torch.testing.assert_close(fast(t=500, **given, cache=ours), want, **SAME)
 
 
-def test_fusing_leaves_the_weights_what_they_were():
+def test_joined_weights_are_parameters_with_official_names_in_files():
     reference, fast = pair()
-    before = sum(p.numel() for p in fast.parameters())
-    fast.fused_qkv()
-    assert sum(p.numel() for p in fast.parameters()) == before
+    assert sum(p.numel() for p in fast.parameters()) == sum(p.numel() for p in reference.parameters())
+    state = fast.state_dict()
+    assert state.keys() == reference.state_dict().keys()
     for name, p in reference.state_dict().items():
-        assert torch.equal(fast.state_dict()[name], p), name
-    attention = fast.blocks[0].self_attn
-    assert attention.k.weight.data_ptr() == fast.fused_qkv()[0][0][48:].data_ptr()  # one storage
+        assert torch.equal(state[name], p), name
+    state["blocks.0.self_attn.k.weight"].zero_()  # a view: what is read into it is in the model
+    assert fast.blocks[0].self_attn.qkv.weight[48:96].eq(0).all()
+    again = CausalWanModel(reference.config)
+    again.load_state_dict(fast.state_dict())  # and back
+    del state["blocks.0.self_attn.k.weight"]
+    with pytest.raises(RuntimeError, match="qkv.weight"):
+        fast.load_state_dict(state)
 
 
 def test_new_weights_and_dtypes_are_noticed():

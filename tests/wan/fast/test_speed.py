@@ -41,8 +41,8 @@ def test_fp8_is_refused_where_it_would_not_happen(monkeypatch):
 
 
 def test_fp8_is_what_finishing_a_model_does():
-    causal, expert = causal_model(cls=OptimizedCausalWanModel), wan_model()
-    Speed(fp8=True).finish_causal(causal)
+    causal, expert = causal_model(cls=OptimizedCausalWanModel), OptimizedWanModel(wan_model().config)
+    Speed(fp8=True).engine(causal)
     Speed(fp8=True).finish_wan(expert)
     for model in (causal, expert):
         assert isinstance(model.blocks[0].self_attn.qkv, Fp8Linear)
@@ -52,7 +52,7 @@ def test_fp8_is_what_finishing_a_model_does():
 def test_compiled_layers_are_equal():
     model, given = causal_model(), causal_inputs("universal", 3)
     want = model(t=500.0, **given, cache=model.new_cache(1, 4, 6))
-    Speed(compile=True).finish_causal(model)
+    Speed(compile=True).engine(model)
     torch.testing.assert_close(model(t=500.0, **given, cache=model.new_cache(1, 4, 6)), want, rtol=1e-4, atol=2e-5)
     wan = wan_model()
     x, prompt = torch.randn(1, 16, 2, 4, 6), [torch.randn(5, 24)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from mgcli.game.play.server import PlayServer, listen
 from mgcli.game.request import game_request
 from mgcli.game.worlds import open_models
 from tests.mgcli.game.play.visitor import Visitor
+from wan.fast.engine import Engine
 from wan.game.models import GameModels
 
 FAST = 240.0  # frames/s: a block is shown for 50 ms, about what this world needs for one
@@ -42,6 +44,7 @@ class Running:
 
     def __init__(self, request: PlayRequest, models: GameModels):
         self.links: list[str] = []
+        models = replace(models, engine=Engine(models.causal))  # its own: several play at once here
         self.play = PlayServer(request, models, listen(request.host, request.port), self.links.append)
         self.links.append(self.play.link)
         self._thread = threading.Thread(target=self.play.run, daemon=True)
