@@ -32,9 +32,9 @@ def fused(config: VAEConfig, device: torch.device, dtype: torch.dtype) -> Stream
     return Speed().decoder(random_model(lambda: WanVAE(config), device, dtype))
 
 
-def tiny(config: VAEConfig, device: torch.device, dtype: torch.dtype) -> StreamedDecoder:
+def tiny(_: VAEConfig, device: torch.device, dtype: torch.dtype) -> StreamedDecoder:
     """For any VAE's latents."""
-    return Speed().tiny_decoder(random_model(TinyVAE, device, dtype), device)
+    return random_model(TinyVAE, device, dtype)
 
 
 @dataclass(frozen=True)

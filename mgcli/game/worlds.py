@@ -67,9 +67,7 @@ def _load(request: GameRequest, device: torch.device, dtype: torch.dtype) -> Gam
     vae = load_vae(folder["vae"], device=device, dtype=vae_dtype)
     clip = load_clip(folder["clip"], device=device, dtype=dtype)
     tiny = request.tiny_vae and load_tiny_vae(request.tiny_vae, device=device, dtype=vae_dtype)
-    speed = request.speed()
-    decoder = speed.tiny_decoder(tiny, device) if tiny else speed.decoder(vae)
-    return GameModels(GAME_MODES[mode], Engine(causal), vae, decoder, clip)
+    return GameModels(GAME_MODES[mode], Engine(causal), vae, tiny or request.speed().decoder(vae), clip)
 
 
 def _vae_dtype(device: torch.device, dtype: torch.dtype) -> torch.dtype:

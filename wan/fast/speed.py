@@ -20,7 +20,6 @@ from wan.modules.attention import use_backend
 from wan.modules.causal_model import CausalWanModel
 from wan.modules.model import WanModel
 from wan.modules.streaming import StreamedDecoder
-from wan.modules.tiny_vae import TinyVAE
 from wan.modules.vae import WanVAE
 
 FP8_CAPABILITY = (8, 9)
@@ -73,22 +72,11 @@ class Speed:
             quantise(model)
         if self.compile:
             compile_layers(model)
-        return Engine(model, self.captures(model.device))
-
-    def captures(self, device: torch.device) -> bool:
-        return device.type == "cuda" and not self.plain and self.graphs is not False
+        return Engine(model, graphs=model.device.type == "cuda" and not self.plain and self.graphs is not False)
 
     def decoder(self, vae: WanVAE) -> StreamedDecoder:
-        """What decodes in place of a VAE that is on its device. Graphs gain nothing here: the GPU is busy throughout."""
+        """What decodes in place of a VAE that is on its device. Graphs gain nothing here, neither time nor memory."""
         return vae if self.plain else OptimizedVAEDecoder(vae)
-
-    def tiny_decoder(self, vae: TinyVAE, device: torch.device) -> StreamedDecoder:
-        """Of so small a VAE, launching takes longer than computing."""
-        if not self.captures(device):
-            return vae
-        from wan.fast.decoder_graphs import CapturedDecoder
-
-        return CapturedDecoder(vae)
 
     def finish_wan(self, model: WanModel, on: torch.device | None = None) -> None:
         """`on` is where a model on the host is quantised."""
