@@ -10,8 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wan.fast.kernels import use_triton
-
-Modulation = tuple[Tensor, Tensor]  # shift and scale, (B, F, C) each: one row a frame (or one in all)
+from wan.fast.kernels.arguments import Modulation
 
 
 def add_norm(

@@ -7,7 +7,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from wan.fast.kernels.action import EPS, KeysValues
+from wan.fast.kernels.arguments import UNIT_EPS, KeysValues
 from wan.modules.rope import Rope
 
 
@@ -111,7 +111,7 @@ def mouse_attention(qkv: Tensor, frames: int, heads: int, rope: Rope, slots: Key
     out, rows = qkv.new_empty(batch, length, width), _row_distance(heads, head_dim, *slots, *past)
     _mouse[(batch * spatial, heads)](
         qkv, *rope, *slots, *past, out, spatial, seen, rows, head_dim**-0.5, H=heads, D=head_dim, F=frames,
-        ROWS=triton.next_power_of_2(frames), EPSILON=EPS, num_warps=1,
+        ROWS=triton.next_power_of_2(frames), EPSILON=UNIT_EPS, num_warps=1,
     )  # fmt: skip
     return out
 
@@ -123,7 +123,7 @@ def keyboard_attention(q: Tensor, frames: int, heads: int, rope: Rope, seen: Key
     out = torch.empty_like(q)
     _keyboard[(triton.cdiv(length, rows), batch, heads)](
         q, *rope, *seen, out, length, length // frames, keys, _row_distance(heads, head_dim, *seen), head_dim**-0.5,
-        H=heads, D=head_dim, ROWS=rows, EPSILON=EPS, num_warps=4,
+        H=heads, D=head_dim, ROWS=rows, EPSILON=UNIT_EPS, num_warps=4,
     )  # fmt: skip
     return out
 

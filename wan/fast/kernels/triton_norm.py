@@ -7,7 +7,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from wan.fast.kernels.norm import Modulation
+from wan.fast.kernels.arguments import Modulation
 
 
 @triton.jit

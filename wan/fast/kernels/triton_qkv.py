@@ -7,7 +7,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from wan.fast.kernels.qkv import Norms, Place
+from wan.fast.kernels.arguments import Norms, Place
 from wan.modules.rope import Rope
 
 

@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from wan.fast.kernels.vae import TAPS, Sum
+from wan.fast.kernels.arguments import TAPS, Sum
 
 ELEMENTS = 2048  # in flight per program
 
