@@ -37,9 +37,10 @@ def fastest(backends: Mapping[str, Attention], q: Tensor, k: Tensor, v: Tensor) 
         return first
     key = (q.device, tuple(backends), q.dtype, q.shape, k.shape, v.shape)
     if key not in _known:
-        if torch.cuda.is_current_stream_capturing():
-            return first
-        _known[key] = _read_or_measure(backends, q, k, v)
+        with torch.cuda.device_of(q):  # a stream, and the events on it, are of the current device
+            if torch.cuda.is_current_stream_capturing():
+                return first
+            _known[key] = _read_or_measure(backends, q, k, v)
     return _known[key]
 
 

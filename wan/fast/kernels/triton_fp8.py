@@ -7,6 +7,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from wan.fast.kernels import launch
 from wan.fast.kernels.arguments import LARGEST_E4M3, LEAST_PEAK
 
 
@@ -31,7 +32,8 @@ def quantised(x: Tensor, gelu: bool, dtype: torch.dtype) -> tuple[Tensor, Tensor
     out = torch.empty(x.numel() // width, width, dtype=dtype, device=x.device)
     scales = torch.empty(len(out), 1, dtype=torch.float32, device=x.device)
     block = triton.next_power_of_2(width)
-    _quantise[(len(out),)](
+    launch(
+        _quantise, (len(out),),
         x, out, scales, C=width, GELU=gelu, TOP=LARGEST_E4M3, BOTTOM=LEAST_PEAK, BLOCK=block,
         num_warps=4 if block <= 2048 else 8 if block <= 8192 else 16,
     )  # fmt: skip
