@@ -40,10 +40,10 @@ class TwoPasses:
     def __init__(self, kept: Kept | None = None) -> None:
         self.kept: Kept = kept or {}
 
-    def layer(self, kind: str, index: int) -> _Layer:
+    def layer(self, kind: str, _: int) -> _Layer:
         return _Layer(self.kept, kind)
 
-    def cross_kv(self, index: int, compute: Callable[[], KeysValues]) -> KeysValues:
+    def cross_kv(self, _: int, compute: Callable[[], KeysValues]) -> KeysValues:
         if "cross" not in self.kept:
             self.kept["cross"] = compute()
         return self.kept["cross"]

@@ -39,7 +39,7 @@ def captured(config: VAEConfig, device: torch.device, dtype: torch.dtype) -> Str
     return decoder
 
 
-def tiny(config: VAEConfig, device: torch.device, dtype: torch.dtype) -> StreamedDecoder:
+def tiny(_: VAEConfig, device: torch.device, dtype: torch.dtype) -> StreamedDecoder:
     """For any VAE's latents; captured where that exists, because it stands on top of the other rungs."""
     decoder = random_model(TinyVAE, device, dtype)
     if device.type == "cuda":
