@@ -152,13 +152,13 @@ class Replayed:
         if not self.graphs:
             return self.function(*values)
         if self.graph is None:
-            self._record(values)
+            self.graph = self._record(values)
         for mine, given in zip(self.values, values, strict=True):
             mine.copy_(given)
         self.graph.replay()
         return self.results
 
-    def _record(self, values: tuple[Tensor, ...]) -> None:
+    def _record(self, values: tuple[Tensor, ...]) -> torch.cuda.CUDAGraph:
         self.values = tuple(v.clone() for v in values)
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
@@ -169,7 +169,7 @@ class Replayed:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             self.results = self.function(*self.values)
-        self.graph = graph
+        return graph
 
 
 def store(folder: Path, state: dict[str, Tensor], config: DataclassInstance, notes: dict[str, str]) -> None:

@@ -11,7 +11,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -54,7 +54,7 @@ def _read_or_measure(backends: Mapping[str, Attention], q: Tensor, k: Tensor, v:
     machine = f"{_device_name(q.device)}, torch {torch.__version__}, {' '.join((*backends, *_libraries()))}"
     shape = f"{q.dtype} " + " ".join("x".join(map(str, t.shape)) for t in (q, k, v))
     kept = read(machine).get(shape)
-    if kept in backends:
+    if isinstance(kept, str) and kept in backends:
         return kept
     times = measured(backends, q, k, v)
     name = choose(times)
@@ -79,14 +79,14 @@ def measured(backends: Mapping[str, Attention], q: Tensor, k: Tensor, v: Tensor)
     times = {name: _warm(attention, q, k, v) for name, attention in backends.items()}
     for _ in range(ROUNDS):
         for name in [name for name, ms in times.items() if ms < float("inf")]:
-            times[name] = min(times[name], _milliseconds(lambda name=name: backends[name](q, k, v)))
+            times[name] = min(times[name], _milliseconds(partial(backends[name], q, k, v)))
     return times
 
 
 def _warm(attention: Attention, q: Tensor, k: Tensor, v: Tensor) -> float:
     try:
         attention(q, k, v)  # libraries choose kernels in their first call
-        return _milliseconds(lambda: attention(q, k, v))
+        return _milliseconds(partial(attention, q, k, v))
     except (RuntimeError, ValueError) as problem:
         log.debug("no attention on %s: %s", q.shape, problem)
         return float("inf")

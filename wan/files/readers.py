@@ -88,7 +88,7 @@ class StoredBytes:
                 piece.copy_(stored[: len(piece)])
 
     def _fill(self, file: BufferedReader, tensor: Tensor) -> None:
-        memory = tensor.view(torch.uint8).numpy()
+        memory = tensor.view(torch.uint8).numpy().data
         if file.readinto(memory) < memory.nbytes:
             raise ValueError(f"{self.path} ends inside a tensor; {REPEAT}")
 

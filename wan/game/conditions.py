@@ -39,7 +39,8 @@ def open_image(path: str | Path | BinaryIO) -> Image.Image:
             image = ImageOps.exif_transpose(Image.open(path))
             image.load()
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise ValueError(f"{path} has more than {Image.MAX_IMAGE_PIXELS / 1e6:.0f} megapixels: scale it down") from None
+        most = (Image.MAX_IMAGE_PIXELS or 0) / 1e6
+        raise ValueError(f"{path} has more than {most:.0f} megapixels: scale it down") from None
     except UnidentifiedImageError:
         raise ValueError(f"{path} is not an image that can be read: give a PNG, JPEG or WebP file") from None
     except (OSError, SyntaxError) as error:  # PIL raises both for broken files
