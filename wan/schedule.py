@@ -7,6 +7,7 @@ published videos depend on (where the first sigma is, how a timestep is rounded)
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +53,7 @@ def _solver_schedule(sigmas: np.ndarray) -> Schedule:
 SCHEDULES = {"unipc": unipc, "dpm++": dpmpp}
 
 
-def few_step(denoising_steps: list[int] | tuple[int, ...], shift: float, warp: bool = True) -> Schedule:
+def few_step(denoising_steps: Sequence[float], shift: float, warp: bool = True) -> Schedule:
     """The list a distilled model was trained on, such as (1000, 666, 333); `warp` reads it before the shift.
 
     A sigma is the nearest entry of the 1000-entry training table, which is how the model was distilled; sigmas are as

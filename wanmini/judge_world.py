@@ -10,7 +10,7 @@ on sabotage.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -181,7 +181,7 @@ def moved_right(video: Tensor, walks: Walks) -> Tensor:
 
 
 def _best_explained(
-    video: Tensor, walks: Walks, ways: list[tuple[Tensor | None, Tensor | None]], given: Tensor
+    video: Tensor, walks: Walks, ways: Sequence[tuple[Tensor | None, Tensor | None]], given: Tensor
 ) -> Tensor:
     """[n, blocks]: whether the way given [n, blocks] fits better than every other; a way replaces keys or camera."""
     states, right = walks.states(), []

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -40,10 +41,10 @@ class TwoPasses:
     def __init__(self, kept: Kept | None = None) -> None:
         self.kept: Kept = kept or {}
 
-    def layer(self, kind: str, index: int) -> _Layer:
+    def layer(self, kind: str, _: int) -> Any:  # a LayerCache without what only faster models ask for
         return _Layer(self.kept, kind)
 
-    def cross_kv(self, index: int, compute: Callable[[], KeysValues]) -> KeysValues:
+    def cross_kv(self, _: int, compute: Callable[[], KeysValues]) -> KeysValues:
         if "cross" not in self.kept:
             self.kept["cross"] = compute()
         return self.kept["cross"]
@@ -106,9 +107,9 @@ class Passes:
     def __init__(self, compiled: bool = False):
         if compiled:  # the layers differ in weights and in their number, which is no reason to compile again
             torch._dynamo.config.allow_unspec_int_on_nn_module = True
-        self.both, self.past, self.behind = (
-            torch.compile(f) if compiled else f for f in (_both_passes, _past_pass, _pass_behind)
-        )
+        self.both = torch.compile(_both_passes) if compiled else _both_passes
+        self.past = torch.compile(_past_pass) if compiled else _past_pass
+        self.behind = torch.compile(_pass_behind) if compiled else _pass_behind
 
 
 EAGER = Passes()

@@ -87,7 +87,8 @@ class Data:
     def batch(self, step: int) -> tuple[Tensor, ...]:
         if self.clips is None or step % (WINDOWS if self.args.data == "scenes" else 1) == 0:
             video = self.video(step)
-            self.clips = video, *(m.float() for m in self.vae.encode_moments(video, whole=True))
+            mu, logvar = self.vae.encode_moments(video, whole=True)
+            self.clips = video, mu.float(), logvar.float()
         video, mu, logvar = self.clips
         latents = mu + (0.5 * logvar.clamp(-20, 10)).exp() * torch.randn_like(mu)
         if self.args.data == "walks":
@@ -180,8 +181,8 @@ def train(args: argparse.Namespace) -> dict[str, float]:
     data = Data(args, vae, seed=args.seed * 10_000_000)
     compute = torch.compile(losses, dynamic=False) if args.compile else losses
 
-    def update(*batch: Tensor) -> tuple[Tensor, ...]:
-        loss, square = compute(vae, *batch, args.energy_weight)
+    def update(latents: Tensor, video: Tensor, weight: Tensor, judged: Tensor) -> tuple[Tensor, ...]:
+        loss, square = compute(vae, latents, video, weight, judged, args.energy_weight)
         return loss.detach(), square.detach(), learner.step(loss)
 
     def save(steps: int) -> WanVAE:

@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from wan.config import T5Config, WanConfig
 from wan.files.checkpoint import load_vae
 from wan.modules.attention import use_backend
 from wan.modules.model import WanModel
@@ -34,7 +35,7 @@ from wanmini.training import Learner, Replayed, Run, options, restore, store
 TASK = TASKS["t2v-A14B"]
 DROPPED = 0.1
 FOLDERS = {"text": "text_encoder", "high": "high_noise_model", "low": "low_noise_model"}
-CONFIGS = {"text": sizes.T5, "high": sizes.EXPERT, "low": sizes.EXPERT}
+CONFIGS: dict[str, T5Config | WanConfig] = {"text": sizes.T5, "high": sizes.EXPERT, "low": sizes.EXPERT}
 
 
 class MiniT2V(nn.Module):

@@ -111,8 +111,8 @@ def train(args: argparse.Namespace) -> dict[str, float]:
         if step % args.note_every == 0:
             run.note(step, loss=loss, psnr=-10 * torch.log10(square.detach() / 4), kl=kl, gradient=norm)
         if run.time_to_save():
-            save(run, learner, data, config, device, step + 1, loss=loss)
-    vae = save(run, learner, data, config, device, step + 1, loss=loss)
+            save(run, learner, data, config, device, step + 1, loss=loss.item())
+    vae = save(run, learner, data, config, device, step + 1, loss=loss.item())
     found = evaluate(vae, Data(args, device, HELD_OUT))
     run.note(step, **found)
     draw_curve([run.journal], run.out / "train_vae.png", ("loss", "psnr", "kl"))

@@ -154,7 +154,8 @@ def from_teacher(
     walked = Replayed(torch.no_grad()(walk), graphs)
     while True:
         batch, past = pasts.next()
-        for noisy, flow, sigma in lessons(*walked(past, *batch.values()), schedule.sigmas):
+        begun, end = walked(past, *batch.values())
+        for noisy, flow, sigma in lessons(begun, end, schedule.sigmas):
             yield Lesson(batch, past, noisy, flow, sigma)
 
 

@@ -24,6 +24,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from wanmini.muon import Muon
+
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
@@ -132,44 +134,6 @@ def _in_a_layer(name: str) -> bool:
     return any(part in name for part in ("blocks.", "transformer.")) and "embedding" not in name
 
 
-class Muon:
-    """Momentum, made orthogonal before it is applied: every direction of a matrix is learned at the same pace.
-
-    Matrices of one shape are worked on together. The 0.2 gives a step the size that AdamW's has, so the rate is shared.
-    """
-
-    MOMENTUM, WEIGHT_DECAY = 0.95, 0.01
-    COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the odd polynomial that takes singular values from (0, 1] to about 1
-
-    def __init__(self, matrices: list[Tensor], rate: Tensor):
-        self.rate = rate
-        shapes: dict[torch.Size, list[Tensor]] = {}
-        for matrix in matrices:
-            shapes.setdefault(matrix.shape, []).append(matrix)
-        self.groups = [(group, torch.zeros(len(group), *shape, device=rate.device)) for shape, group in shapes.items()]
-
-    @torch.no_grad()
-    def step(self) -> None:
-        for group, momentum in self.groups:
-            gradient = torch.stack([torch.zeros_like(m) if m.grad is None else m.grad for m in group])
-            momentum.lerp_(gradient, 1 - self.MOMENTUM)
-            change = self.orthogonal(gradient.lerp(momentum, self.MOMENTUM))
-            change = change * (-0.2 * max(change.shape[1:]) ** 0.5 * self.rate)
-            torch._foreach_mul_(group, 1 - self.rate * self.WEIGHT_DECAY)
-            torch._foreach_add_(group, change.unbind())
-
-    def orthogonal(self, x: Tensor) -> Tensor:
-        """[k, m, n] -> the nearest matrices, or nearly, whose singular values are all 1."""
-        tall = x.shape[1] > x.shape[2]
-        y = (x.mT if tall else x).to(torch.bfloat16 if x.is_cuda else x.dtype)
-        y = y / (y.float().flatten(1).norm(dim=1)[:, None, None] + 1e-7).to(y.dtype)
-        a, b, c = self.COEFFICIENTS
-        for _ in range(5):
-            s = y @ y.mT
-            y = a * y + (b * s + c * s @ s) @ y
-        return (y.mT if tall else y).to(x.dtype)
-
-
 class Replayed:
     """A function of tensors as one CUDA graph, made at the first call; elsewhere, and with `graphs` off, just the function.
 
@@ -188,13 +152,13 @@ class Replayed:
         if not self.graphs:
             return self.function(*values)
         if self.graph is None:
-            self._record(values)
+            self.graph = self._record(values)
         for mine, given in zip(self.values, values, strict=True):
             mine.copy_(given)
         self.graph.replay()
         return self.results
 
-    def _record(self, values: tuple[Tensor, ...]) -> None:
+    def _record(self, values: tuple[Tensor, ...]) -> torch.cuda.CUDAGraph:
         self.values = tuple(v.clone() for v in values)
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
@@ -205,7 +169,7 @@ class Replayed:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             self.results = self.function(*self.values)
-        self.graph = graph
+        return graph
 
 
 def store(folder: Path, state: dict[str, Tensor], config: DataclassInstance, notes: dict[str, str]) -> None:

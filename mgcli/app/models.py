@@ -61,6 +61,14 @@ def models_dir(chosen: Path | None = None) -> Path:
     return (chosen or Path(os.environ.get("MG_MODELS") or "~/.cache/mgcli/models")).expanduser()
 
 
+def checkpoint_file(given: str) -> Path:
+    """A file or folder, or the name of a model that `mg download` has fetched."""
+    path = Path(given).expanduser()
+    if path.exists() or given not in MODELS:
+        return path
+    return models_dir() / MODELS[given].folder / MODELS[given].files[-1]
+
+
 def problems(model: Model, root: Path) -> list[str]:
     """What keeps a model from being complete under `root`, a line each; empty when it is."""
     folder = root / model.folder

@@ -80,7 +80,8 @@ class Announcer:
 
     def __call__(self, link: str) -> None:
         if self._told:
-            return console.say(f"opened; for another browser: {link}")
+            console.say(f"opened; for another browser: {link}")
+            return
         self._told = True
         console.result({"url": link}, link)
         if self._open:

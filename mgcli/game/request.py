@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from mgcli.app.models import checkpoint_file
 from mgcli.app.presets import find_config, load_preset, resolve
 from wan.game.modes import MODES
 from wan.game.timeline import blocks_in
@@ -190,7 +191,6 @@ def session_request(cls: type[GameRequest], script: str) -> dict[str, Any]:
 
 
 def detected_mode(checkpoint: str) -> str:
-    from mgcli.game.worlds import checkpoint_file
     from wan.files.checkpoint import detect_mode, open_weights
 
     return detect_mode(open_weights(checkpoint_file(checkpoint)))

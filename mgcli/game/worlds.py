@@ -16,7 +16,7 @@ import torch
 
 from mgcli.app.console import console
 from mgcli.app.devices import device_and_dtype, peak_gib
-from mgcli.app.models import MODELS, models_dir
+from mgcli.app.models import checkpoint_file
 from mgcli.game.request import MINI_MODE, GameRequest
 from wan.fast.engine import Engine
 from wan.files.checkpoint import find_in, load_causal, load_clip, load_tiny_vae, load_vae
@@ -73,14 +73,6 @@ def _load(request: GameRequest, device: torch.device, dtype: torch.dtype) -> Gam
 def _vae_dtype(device: torch.device, dtype: torch.dtype) -> torch.dtype:
     """float16 for pictures: finer than bfloat16, and what the official tools decode in."""
     return torch.float16 if dtype == torch.bfloat16 and device.type == "cuda" else dtype
-
-
-def checkpoint_file(given: str) -> Path:
-    """A file or folder, or the name of a model that `mg download` has fetched."""
-    path = Path(given).expanduser()
-    if path.exists() or given not in MODELS:
-        return path
-    return models_dir() / MODELS[given].folder / MODELS[given].files[-1]
 
 
 def _release_of(checkpoint: Path) -> Path:

@@ -11,7 +11,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -37,9 +37,10 @@ def fastest(backends: Mapping[str, Attention], q: Tensor, k: Tensor, v: Tensor) 
         return first
     key = (q.device, tuple(backends), q.dtype, q.shape, k.shape, v.shape)
     if key not in _known:
-        if torch.cuda.is_current_stream_capturing():
-            return first
-        _known[key] = _read_or_measure(backends, q, k, v)
+        with torch.cuda.device_of(q):  # a stream, and the events on it, are of the current device
+            if torch.cuda.is_current_stream_capturing():
+                return first
+            _known[key] = _read_or_measure(backends, q, k, v)
     return _known[key]
 
 
@@ -53,7 +54,7 @@ def _read_or_measure(backends: Mapping[str, Attention], q: Tensor, k: Tensor, v:
     machine = f"{_device_name(q.device)}, torch {torch.__version__}, {' '.join((*backends, *_libraries()))}"
     shape = f"{q.dtype} " + " ".join("x".join(map(str, t.shape)) for t in (q, k, v))
     kept = read(machine).get(shape)
-    if kept in backends:
+    if isinstance(kept, str) and kept in backends:
         return kept
     times = measured(backends, q, k, v)
     name = choose(times)
@@ -78,14 +79,14 @@ def measured(backends: Mapping[str, Attention], q: Tensor, k: Tensor, v: Tensor)
     times = {name: _warm(attention, q, k, v) for name, attention in backends.items()}
     for _ in range(ROUNDS):
         for name in [name for name, ms in times.items() if ms < float("inf")]:
-            times[name] = min(times[name], _milliseconds(lambda name=name: backends[name](q, k, v)))
+            times[name] = min(times[name], _milliseconds(partial(backends[name], q, k, v)))
     return times
 
 
 def _warm(attention: Attention, q: Tensor, k: Tensor, v: Tensor) -> float:
     try:
         attention(q, k, v)  # libraries choose kernels in their first call
-        return _milliseconds(lambda: attention(q, k, v))
+        return _milliseconds(partial(attention, q, k, v))
     except (RuntimeError, ValueError) as problem:
         log.debug("no attention on %s: %s", q.shape, problem)
         return float("inf")

@@ -81,7 +81,8 @@ class BlockProfiler:
 
 def seconds_by_part(recorded: profile) -> dict[str, float]:
     """Device time where there is a GPU, else CPU time, of each phase and part."""
-    names, total = (*PHASES, *PARTS.values(), CACHE), {}
+    names = (*PHASES, *PARTS.values(), CACHE)
+    total: dict[str, float] = {}
     on_gpu = any(event.device_type == DeviceType.CUDA for event in recorded.events())
     for event in recorded.events():
         if event.name in names and event.device_type == DeviceType.CPU:

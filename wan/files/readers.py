@@ -79,7 +79,8 @@ class StoredBytes:
         with self.path.open("rb") as file:
             file.seek(self.offset)
             if flat.dtype == self.dtype and flat.device.type == "cpu":
-                return self._fill(file, flat)
+                self._fill(file, flat)
+                return
             # cast piece by piece, so that the tensor never exists a second time
             stored = scratch.view(self.dtype)
             for piece in flat.split(len(stored)):
@@ -87,7 +88,7 @@ class StoredBytes:
                 piece.copy_(stored[: len(piece)])
 
     def _fill(self, file: BufferedReader, tensor: Tensor) -> None:
-        memory = tensor.view(torch.uint8).numpy()
+        memory = tensor.view(torch.uint8).numpy().data
         if file.readinto(memory) < memory.nbytes:
             raise ValueError(f"{self.path} ends inside a tensor; {REPEAT}")
 
@@ -107,7 +108,7 @@ class StoredTensor:
     def dtype(self) -> torch.dtype:
         return self.tensor.dtype
 
-    def read_into(self, target: Tensor, scratch: Tensor) -> None:
+    def read_into(self, target: Tensor, _: Tensor) -> None:
         target.copy_(self.tensor.reshape(target.shape))
 
 

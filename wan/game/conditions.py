@@ -39,7 +39,8 @@ def open_image(path: str | Path | BinaryIO) -> Image.Image:
             image = ImageOps.exif_transpose(Image.open(path))
             image.load()
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise ValueError(f"{path} has more than {Image.MAX_IMAGE_PIXELS / 1e6:.0f} megapixels: scale it down") from None
+        most = (Image.MAX_IMAGE_PIXELS or 0) / 1e6
+        raise ValueError(f"{path} has more than {most:.0f} megapixels: scale it down") from None
     except UnidentifiedImageError:
         raise ValueError(f"{path} is not an image that can be read: give a PNG, JPEG or WebP file") from None
     except (OSError, SyntaxError) as error:  # PIL raises both for broken files
@@ -61,14 +62,15 @@ def _without_alpha(image: Image.Image) -> Image.Image:
 
 def fit(image: Image.Image, height: int, width: int) -> Image.Image:
     """The middle of the image in the shape of the video, then resized, as the official tools do it."""
-    across, down = image.size
-    if down / across > height / width:
-        new_across, new_down = across, int(across * height / width)
-    else:
-        new_across, new_down = int(down * width / height), down
-    left, top = (across - new_across) / 2, (down - new_down) / 2
-    middle = image.crop((left, top, left + new_across, top + new_down))  # type: ignore[arg-type]  # PIL rounds
-    return middle.resize((width, height), Image.Resampling.BILINEAR)
+    left, right = _middle(image.width, image.height * width / height)
+    top, bottom = _middle(image.height, image.width * height / width)
+    return image.crop((left, top, right, bottom)).resize((width, height), Image.Resampling.BILINEAR)
+
+
+def _middle(length: int, wanted: float) -> tuple[int, int]:
+    """Where the middle of a side begins and ends; a side that is shorter than wanted is taken whole."""
+    margin = (length - min(int(wanted), length)) / 2
+    return round(margin), round(length - margin)  # the even neighbour of a half, as PIL has it
 
 
 def image_tensor(image: Image.Image, height: int, width: int) -> Tensor:

@@ -6,7 +6,7 @@ scaled down, so edges are smooth at 96x160 as at 720p, and once per distinct act
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -57,8 +57,9 @@ class Overlay:
             canvas.key_cap(letter, row, column, letter in held)
         if self.mode.name == "universal":
             canvas.camera_pad(*action.mouse)
-        if self.mode.name == "templerun" and action.keys:
-            canvas.caption(self.mode.key(action.keys).does)  # its letters do not say what they do
+        pressed = self.mode.key(action.keys)
+        if self.mode.name == "templerun" and pressed is not None:
+            canvas.caption(pressed.does)  # its letters do not say what they do
         return canvas.finish(width, height)
 
     def _held(self, action: Action) -> str:
@@ -82,7 +83,7 @@ class _Box:
     def centre(self) -> tuple[float, float]:
         return (self.left + self.right) / 2, (self.top + self.bottom) / 2
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[float]:
         return iter((self.left, self.top, self.right, self.bottom))
 
 

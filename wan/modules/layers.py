@@ -133,9 +133,10 @@ def patchify(conv: nn.Conv3d, x: Tensor) -> tuple[Tensor, tuple[int, int, int]]:
 
 def unpatchify(x: Tensor, grid: tuple[int, int, int], patch: tuple[int, int, int]) -> Tensor:
     """Tokens (B, F*h*w, prod(patch)*C) -> (B, C, F, H, W)."""
-    x = x.unflatten(1, grid).unflatten(-1, (*patch, -1))  # (B, F, h, w, p, q, r, C)
-    x = x.permute(0, 7, 1, 4, 2, 5, 3, 6)  # (B, C, F, p, h, q, w, r)
-    return x.flatten(6, 7).flatten(4, 5).flatten(2, 3)
+    x = x.unflatten(1, grid).unflatten(-1, (*patch, -1)).movedim(-1, 1)  # (B, C, F, h, w, p, q, r)
+    for axis in (2, 3, 4):  # one after the other, what a patch has along an axis joins it
+        x = x.movedim(5, axis + 1).flatten(axis, axis + 1)
+    return x
 
 
 class Head(nn.Module):

@@ -7,6 +7,8 @@ distance, and norms have no mean. Scores and softmax are float32 because unscale
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -116,7 +118,9 @@ class T5Encoder(nn.Module):
         x = self.token_embedding(ids)
         buckets = distance_buckets(ids.shape[1], self.config.num_buckets, ids.device)
         hidden = torch.zeros(mask.shape, device=ids.device).masked_fill(mask == 0, torch.finfo(torch.float32).min)
-        for block in self.blocks:
-            bias = (block.pos_embedding or self.pos_embedding)(buckets).float()
+        for block in cast("Iterable[Block]", self.blocks):
+            positions = block.pos_embedding or self.pos_embedding
+            assert positions is not None, "the layers have one each, or one is for all"
+            bias = positions(buckets).float()
             x = block(x, bias + hidden[:, None, None, :])  # [B, H, L, L]
         return self.norm(x)

@@ -82,7 +82,7 @@ def captions(scenes: Scenes, held_out: bool = False) -> list[str]:
 
 
 def caption(phrasing: int, shape: int, colour: int, background: int, size: int, speed: int, count: int, motion: int,
-            frames: tuple[str, ...] = FRAMES) -> str:  # fmt: skip
+            *, frames: tuple[str, ...] = FRAMES) -> str:  # fmt: skip
     pick: Pick = random.Random(phrasing).choice
     noun = pick(SHAPE_WORDS[SHAPES[shape]])
     who = f"{pick(COUNT_WORDS[count])} {pick(SIZE_WORDS[SIZES[size]])} {COLOURS[colour]} {plural(noun) if count > 1 else noun}"

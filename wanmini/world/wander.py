@@ -92,8 +92,13 @@ def _facing_wall(maze: Maze, state: State, keyboard: Tensor) -> Tensor:
 
 def _escape(maze: Maze, state: State, speed: Tensor) -> Tensor:
     """Turn to the side with more room; either side when both are alike."""
-    room = [sum(is_free(maze, (state.pos + far * _heading(state, angle))[:, None]).float() for far in (0.6, 1.2, 1.8))
-            for angle in (-1.1, 1.1)]  # fmt: skip
-    more = (room[1] - room[0])[:, 0].sign()
+    left, right = (_room(maze, state, angle) for angle in (-1.1, 1.1))
+    more = (right - left).sign()
     yaw = torch.where(more == 0, speed[:, 1].sign(), more) * CAMERA
     return torch.stack((speed[:, 0], yaw), -1)
+
+
+def _room(maze: Maze, state: State, angle: float) -> Tensor:
+    """How many of three points in that direction are free."""
+    points = [state.pos + far * _heading(state, angle) for far in (0.6, 1.2, 1.8)]
+    return is_free(maze, torch.stack(points, 1)).float().sum(1)

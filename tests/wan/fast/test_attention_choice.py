@@ -113,6 +113,25 @@ def test_what_is_known_holds_while_a_graph_is_captured(machine, monkeypatch):
     assert taken(machine) == "flash"
 
 
+@pytest.mark.multi_gpu
+def test_a_second_gpu_is_measured_on_its_own_stream(monkeypatch, tmp_path):
+    monkeypatch.setattr(attention_choice, "KEPT_IN", tmp_path / "attention.json")
+    monkeypatch.setattr(attention_choice, "_known", {})
+    current = set()
+
+    def backend(q, k, v):
+        current.add(torch.cuda.current_device())
+        return q + k + v
+
+    q, graph = torch.zeros(SHAPE, dtype=torch.bfloat16, device="cuda:1"), torch.cuda.CUDAGraph()
+    with torch.cuda.device(1), torch.cuda.graph(graph), torch.cuda.device(0):
+        assert attention_choice.fastest({"first": backend, "second": backend}, q, q, q) == "first"
+        q.zero_()
+    assert not current and not attention_choice._known  # the stream that captures is not the current device's
+    attention_choice.fastest({"first": backend, "second": backend}, q, q, q)
+    assert current == {1} and torch.cuda.current_device() == 0
+
+
 def test_asked_for_by_name_nothing_is_measured(machine, monkeypatch):
     monkeypatch.setitem(attention._chosen, "cpu", ("cudnn",))
     assert taken(machine) == "cudnn" and not machine.kept.exists()

@@ -6,8 +6,17 @@ numbers in float32 with one rounding at the end.
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from torch import Tensor
 
 
 def use_triton(x: Tensor) -> bool:
     return x.is_cuda
+
+
+def launch(kernel: Any, grid: tuple[int, ...], x: Tensor, *rest: Any, **constants: Any) -> None:
+    """Run a kernel where its first tensor is; Triton launches on the current device, which may be another one."""
+    with torch.cuda.device_of(x):
+        kernel[grid](x, *rest, **constants)

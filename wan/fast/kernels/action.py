@@ -12,12 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wan.fast.kernels import use_triton
+from wan.fast.kernels.arguments import UNIT_EPS, KeysValues
 from wan.modules.attention import attend
 from wan.modules.rope import Rope, apply_rope
 
-EPS = 1e-6
 MOST_FRAMES = 8  # a block's scores live in the registers of one warp
-KeysValues = tuple[Tensor, Tensor]
 
 
 def mouse_attention(qkv: Tensor, frames: int, heads: int, rope: Rope, slots: KeysValues, past: KeysValues) -> Tensor:
@@ -64,4 +63,4 @@ def bias_gelu(x: Tensor, bias: Tensor) -> Tensor:
 
 def unit_norm(x: Tensor) -> Tensor:
     wide = x.float()
-    return wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + EPS)
+    return wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + UNIT_EPS)

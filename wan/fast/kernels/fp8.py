@@ -12,10 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wan.fast.kernels import use_triton
+from wan.fast.kernels.arguments import LARGEST_E4M3, LEAST_PEAK
 
 E4M3 = torch.float8_e4m3fn
-LARGEST = 448.0
-LEAST = 1e-12  # a row of zeros has no scale of its own
 
 
 def quantised(x: Tensor, gelu: bool = False) -> tuple[Tensor, Tensor]:
@@ -27,5 +26,5 @@ def quantised(x: Tensor, gelu: bool = False) -> tuple[Tensor, Tensor]:
     wide = x.flatten(0, -2).float()
     if gelu:
         wide = F.gelu(wide, approximate="tanh")
-    scale = wide.abs().amax(-1, keepdim=True).clamp(min=LEAST) / LARGEST
+    scale = wide.abs().amax(-1, keepdim=True).clamp(min=LEAST_PEAK) / LARGEST_E4M3
     return (wide / scale).to(E4M3), scale

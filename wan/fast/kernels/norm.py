@@ -6,12 +6,12 @@ chain of these between matrix products; fused, the residual stream is read and w
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from wan.fast.kernels import use_triton
-
-Modulation = tuple[Tensor, Tensor]  # shift and scale, (B, F, C) each: one row a frame (or one in all)
+from wan.fast.kernels.arguments import Modulation
 
 
 def add_norm(
@@ -21,7 +21,7 @@ def add_norm(
     modulation: Modulation | None = None,
     affine: tuple[Tensor, Tensor] | None = None,
     eps: float = 1e-6,
-    out_dtype: object = None,
+    out_dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor]:
     """x (B, L, C), y (B, L, C), gate (B, F, C) -> x' in x's dtype and h in `out_dtype` (default x's dtype)."""
     dtype = out_dtype or x.dtype

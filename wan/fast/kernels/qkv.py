@@ -10,12 +10,8 @@ import torch
 from torch import Tensor
 
 from wan.fast.kernels import use_triton
+from wan.fast.kernels.arguments import Norms, Place
 from wan.modules.rope import Rope, apply_rope
-
-Norms = tuple[Tensor, Tensor]  # weights of q and k norm, (C,)
-
-
-Place = tuple[Tensor, Tensor | None]
 
 
 def norm_rope_place(qkv: Tensor, norms: Norms, rope: Rope, heads: int, place: Place, eps: float) -> Tensor:

@@ -7,7 +7,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from wan.fast.kernels.action import EPS, KeysValues
+from wan.fast.kernels import launch
+from wan.fast.kernels.arguments import UNIT_EPS, KeysValues
 from wan.modules.rope import Rope
 
 
@@ -109,9 +110,10 @@ def mouse_attention(qkv: Tensor, frames: int, heads: int, rope: Rope, slots: Key
     spatial, head_dim, seen = length // frames, width // heads, past[0].shape[1]
     assert qkv.is_contiguous() and slots[0].shape == (batch * spatial, frames, heads, head_dim)
     out, rows = qkv.new_empty(batch, length, width), _row_distance(heads, head_dim, *slots, *past)
-    _mouse[(batch * spatial, heads)](
+    launch(
+        _mouse, (batch * spatial, heads),
         qkv, *rope, *slots, *past, out, spatial, seen, rows, head_dim**-0.5, H=heads, D=head_dim, F=frames,
-        ROWS=triton.next_power_of_2(frames), EPSILON=EPS, num_warps=1,
+        ROWS=triton.next_power_of_2(frames), EPSILON=UNIT_EPS, num_warps=1,
     )  # fmt: skip
     return out
 
@@ -121,9 +123,10 @@ def keyboard_attention(q: Tensor, frames: int, heads: int, rope: Rope, seen: Key
     assert q.is_contiguous()
     head_dim, rows, keys = width // heads, 16, seen[0].shape[1]
     out = torch.empty_like(q)
-    _keyboard[(triton.cdiv(length, rows), batch, heads)](
+    launch(
+        _keyboard, (triton.cdiv(length, rows), batch, heads),
         q, *rope, *seen, out, length, length // frames, keys, _row_distance(heads, head_dim, *seen), head_dim**-0.5,
-        H=heads, D=head_dim, ROWS=rows, EPSILON=EPS, num_warps=4,
+        H=heads, D=head_dim, ROWS=rows, EPSILON=UNIT_EPS, num_warps=4,
     )  # fmt: skip
     return out
 
@@ -132,7 +135,8 @@ def bias_gelu(x: Tensor, bias: Tensor) -> Tensor:
     batch, length, width = x.shape
     assert x.is_contiguous() and bias.is_contiguous()
     out = torch.empty_like(x)
-    _bias_gelu[(batch * length,)](
-        x, bias, out, length // bias.shape[1], C=width, BLOCK=triton.next_power_of_2(width), num_warps=4
-    )
+    launch(
+        _bias_gelu, (batch * length,),
+        x, bias, out, length // bias.shape[1], C=width, BLOCK=triton.next_power_of_2(width), num_warps=4,
+    )  # fmt: skip
     return out

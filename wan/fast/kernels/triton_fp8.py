@@ -7,7 +7,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from wan.fast.kernels.fp8 import LARGEST, LEAST
+from wan.fast.kernels import launch
+from wan.fast.kernels.arguments import LARGEST_E4M3, LEAST_PEAK
 
 
 @triton.jit
@@ -31,8 +32,9 @@ def quantised(x: Tensor, gelu: bool, dtype: torch.dtype) -> tuple[Tensor, Tensor
     out = torch.empty(x.numel() // width, width, dtype=dtype, device=x.device)
     scales = torch.empty(len(out), 1, dtype=torch.float32, device=x.device)
     block = triton.next_power_of_2(width)
-    _quantise[(len(out),)](
-        x, out, scales, C=width, GELU=gelu, TOP=LARGEST, BOTTOM=LEAST, BLOCK=block,
+    launch(
+        _quantise, (len(out),),
+        x, out, scales, C=width, GELU=gelu, TOP=LARGEST_E4M3, BOTTOM=LEAST_PEAK, BLOCK=block,
         num_warps=4 if block <= 2048 else 8 if block <= 8192 else 16,
     )  # fmt: skip
     return out, scales

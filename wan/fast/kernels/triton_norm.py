@@ -7,7 +7,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from wan.fast.kernels.norm import Modulation
+from wan.fast.kernels import launch
+from wan.fast.kernels.arguments import Modulation
 
 
 @triton.jit
@@ -40,8 +41,8 @@ def _add_norm(x, y, gate, shift, scale, weight, bias, x_out, h_out, length, per_
         tl.store(h_out + row * C + column, h.to(h_out.dtype.element_ty), mask=inside)
 
 
-def _launch(x: Tensor, y: Tensor | None, gate: Tensor | None, modulation: Modulation | None,
-            affine: tuple[Tensor, Tensor] | None, eps: float, h: Tensor | None) -> Tensor:  # fmt: skip
+def _link(x: Tensor, y: Tensor | None, gate: Tensor | None, modulation: Modulation | None,
+          affine: tuple[Tensor, Tensor] | None, eps: float, h: Tensor | None) -> Tensor:  # fmt: skip
     batch, length, width = x.shape
     x_out = torch.empty_like(x) if y is not None else x
     shift, scale = modulation or (x, x)
@@ -53,7 +54,8 @@ def _launch(x: Tensor, y: Tensor | None, gate: Tensor | None, modulation: Modula
         assert m is None or batch == 1 or m.stride(0) == frames * m.stride(1)
     assert x.is_contiguous() and (y is None or y.is_contiguous())
     block = triton.next_power_of_2(width)
-    _add_norm[(batch * length,)](
+    launch(
+        _add_norm, (batch * length,),
         x, x if y is None else y, x if gate is None else gate, shift, scale, weight, bias, x_out, x if h is None else h,
         length, length // frames, frames, 0 if gate is None else gate.stride(1), shift.stride(1) if modulation else 0,
         C=width, EPS=eps, ADD=y is not None, GATED=gate is not None, MODULATED=modulation is not None,
@@ -65,8 +67,8 @@ def _launch(x: Tensor, y: Tensor | None, gate: Tensor | None, modulation: Modula
 def add_norm(x: Tensor, y: Tensor | None, gate: Tensor | None, modulation: Modulation | None,
              affine: tuple[Tensor, Tensor] | None, eps: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:  # fmt: skip
     h = torch.empty_like(x, dtype=dtype)
-    return _launch(x, y, gate, modulation, affine, eps, h), h
+    return _link(x, y, gate, modulation, affine, eps, h), h
 
 
 def gated_add(x: Tensor, y: Tensor, gate: Tensor) -> Tensor:
-    return _launch(x, y, gate, None, None, 0.0, None)
+    return _link(x, y, gate, None, None, 0.0, None)

@@ -7,7 +7,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from wan.fast.kernels.qkv import Norms, Place
+from wan.fast.kernels import launch
+from wan.fast.kernels.arguments import Norms, Place
 from wan.modules.rope import Rope
 
 
@@ -58,13 +59,12 @@ def norm_rope_place(qkv: Tensor, norms: Norms, rope: Rope, heads: int, place: Pl
     batch, length, width = qkv.shape[0], qkv.shape[1], qkv.shape[2] // 3
     q = qkv.new_empty(batch, length, heads, width // heads)
     k, v = place
-    for slot in (
-        (k,) if v is None else (k, v)
-    ):  # rows of C behind one another; only batches may lie apart, as in a cache
+    for slot in (k,) if v is None else (k, v):  # rows of C behind one another; batches may lie apart, as in a cache
         assert slot.shape == q.shape and slot.stride()[1:] == q.stride()[1:] and slot.stride(0) == k.stride(0)
     assert qkv.is_contiguous() and rope[0].is_contiguous() and rope[0].shape == (length, width // heads // 2)
     block = triton.next_power_of_2(width)
-    _norm_rope_place[(batch * length,)](
+    launch(
+        _norm_rope_place, (batch * length,),
         qkv, *norms, *rope, q, k, k if v is None else v, length, k.stride(0), C=width, D=width // heads, EPS=eps,
         BLOCK=block, VALUES=v is not None, num_warps=4 if block <= 2048 else 8,
     )  # fmt: skip
@@ -75,7 +75,8 @@ def rms_norm_heads(x: Tensor, weight: Tensor, heads: int, eps: float) -> Tensor:
     assert x.is_contiguous()
     out, width = torch.empty_like(x), x.shape[-1]
     block = triton.next_power_of_2(width)
-    _rms_norm[(x.shape[0] * x.shape[1],)](
-        x, weight, out, C=width, EPS=eps, BLOCK=block, num_warps=4 if block <= 2048 else 8
-    )
+    launch(
+        _rms_norm, (x.shape[0] * x.shape[1],),
+        x, weight, out, C=width, EPS=eps, BLOCK=block, num_warps=4 if block <= 2048 else 8,
+    )  # fmt: skip
     return out.unflatten(-1, (heads, -1))

@@ -10,7 +10,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from wan.fast.kernels.vae import TAPS, Sum
+from wan.fast.kernels import launch
+from wan.fast.kernels.arguments import TAPS, Sum
 
 ELEMENTS = 2048  # in flight per program
 
@@ -82,7 +83,8 @@ def lay(terms: Sum, gamma: Tensor | None, past: Tensor | None, keep: bool) -> tu
     out = x.new_empty(batch, frames, height, width, copies * channels)
     block = triton.next_power_of_2(channels)
     rows = max(1, ELEMENTS // block)
-    _lay[(triton.cdiv(height * width, rows), batch)](
+    launch(
+        _lay, (triton.cdiv(height * width, rows), batch),
         x, x if y is None else y, x if bias is None else bias, x if gamma is None else gamma,
         x if past is None else past, kept, out, height * width, frames, channels**0.5,
         C=channels, PAST=before, COPIES=copies, ADD=y is not None, BIASED=bias is not None,

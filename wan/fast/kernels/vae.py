@@ -6,23 +6,12 @@ puts it where the next convolution reads it: side by side with the two frames be
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from wan.fast.kernels import use_triton
-
-TAPS = 3  # frames under a causal kernel: this one and two before it
-
-
-class Sum(NamedTuple):
-    """x + y + bias, not added yet: whoever reads it next adds on the way."""
-
-    x: Tensor  # [B, T, H, W, C]
-    y: Tensor | None = None
-    bias: Tensor | None = None  # [C]
+from wan.fast.kernels.arguments import TAPS, Sum
 
 
 def add(terms: Sum) -> Tensor:
