@@ -64,15 +64,17 @@ class Session:
         with self._asking():
             start = self._next or self.start
             start = start if seed is None else replace(start, seed=seed)
-            self._next = start if image is None else replace(start, image=image, path=None)
-            self._paused = self._taping = False
-            self.controls.forget()
+            self._begin_anew(start if image is None else replace(start, image=image, path=None))
 
     def restore_image(self) -> None:
         """The image that the session began with."""
         with self._asking():
-            self._next = replace(self._first, seed=(self._next or self.start).seed)
-            self._paused = self._taping = False
+            self._begin_anew(replace(self._first, seed=(self._next or self.start).seed))
+
+    def _begin_anew(self, start: Start) -> None:
+        self._next = start
+        self._paused = self._taping = False
+        self.controls.forget()
 
     def pause(self, on: bool) -> None:
         with self._asking():

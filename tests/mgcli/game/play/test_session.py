@@ -132,6 +132,22 @@ def test_restart_seed_and_image(playing: Callable[..., Playing]):
     assert play.phases[0] == "starting" and "playing" in play.phases
 
 
+@pytest.mark.parametrize("begin_anew", [Session.restart, Session.restore_image])
+def test_what_was_tapped_before_a_world_is_not_done_in_it(
+    playing: Callable[..., Playing], begin_anew: Callable[[Session], None]
+):
+    play = playing()
+    play.next()
+    play.session.pause(True)
+    assert play.is_quiet()
+    play.session.controls.hold("W", "long ago")
+    play.session.controls.hold("")
+    play.session.controls.look(30, 0)
+    begin_anew(play.session)
+    first = play.next_of(2)
+    assert first.action == Action() and first.mark is None
+
+
 @pytest.mark.parametrize("own_image", [False, True])
 def test_a_recording_replays_to_the_same_latents(playing: Callable[..., Playing], own_image: bool, tmp_path: Path):
     """Begun in the middle of a world, as a user does; the script goes back to its start."""
