@@ -45,7 +45,9 @@ class PlayedBlock:
 
 class Session:
     def __init__(self, request: PlayRequest, models: GameModels):
+        models.check_size(request.height, request.width)
         self.request, self.models = request, models
+        self.begun = threading.Event()  # the first world can be played, or nothing will be
         self.controls, self.clock = Controls(models.mode), Clock(request.fps)
         self.tape = Tape(request, models)
         self._first = self.start = first_start(request)
@@ -121,6 +123,7 @@ class Session:
             while start := self._take_next():
                 self._play(start)
         finally:
+            self.begun.set()
             self._finish_tape()
             self._enter("ended")
 
@@ -135,6 +138,7 @@ class Session:
         self._enter("starting")
         request = self.request
         world = self.models.start([start.image], [start.seed], request.sampling(), request.height, request.width)
+        self.begun.set()
         for block in rollout(world, self._actions):
             video = block.video[0].cpu().numpy()
             self._hand_out(block, video)
