@@ -41,7 +41,9 @@ def test_report_on_screen_and_in_files(tmp_path, capsys):
     reference, fused, *_ = case["rows"]
     assert fused["speedup"] == pytest.approx(reference["median_ms"] / fused["median_ms"])
     assert reference["floor_share"] == pytest.approx(case["floor_ms"] / reference["median_ms"])
-    assert "+ CUDA graph: needs a CUDA GPU" in out and "| + fused kernels |" in (tmp_path / "mg_forward-6.md").read_text()
+    assert (
+        "+ CUDA graph: needs a CUDA GPU" in out and "| + fused kernels |" in (tmp_path / "mg_forward-6.md").read_text()
+    )
     assert (tmp_path / "mg_forward-6.png").read_bytes().startswith(b"\x89PNG")
 
 
