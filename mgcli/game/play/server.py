@@ -23,7 +23,7 @@ from mgcli.game.play.hub import Hub
 from mgcli.game.play.messages import LONGEST
 from mgcli.game.play.request import PlayRequest
 from mgcli.game.play.routes import routes
-from mgcli.game.play.session import Session
+from mgcli.game.play.session import PlaySession
 from mgcli.game.worlds import explained_memory, open_models
 from wan.game.models import GameModels
 
@@ -40,7 +40,7 @@ LIMITS: dict[str, Any] = {
 }
 
 
-def serve(request: PlayRequest, listener: socket.socket, announce: Callable[[str], None]) -> Session:
+def serve(request: PlayRequest, listener: socket.socket, announce: Callable[[str], None]) -> PlaySession:
     """Plays until Ctrl-C. `announce` is told the link once it answers, and another one each time a link has been used."""
     with explained_memory(request):
         server = PlayServer(request, open_models(request), listener, announce)
@@ -52,7 +52,7 @@ class PlayServer:
     def __init__(
         self, request: PlayRequest, models: GameModels, listener: socket.socket, announce: Callable[[str], None]
     ):
-        self.session = Session(request, models)
+        self.session = PlaySession(request, models)
         self.hub = Hub(self.session, model_name(request))
         self._listener, self._announce, self._announced = listener, announce, False
         self._thread: threading.Thread | None = None

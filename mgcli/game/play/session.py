@@ -43,7 +43,7 @@ class PlayedBlock:
     interval: float
 
 
-class Session:
+class PlaySession:
     def __init__(self, request: PlayRequest, models: GameModels):
         models.check_size(request.height, request.width)
         self.request, self.models = request, models
