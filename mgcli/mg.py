@@ -2,8 +2,11 @@
 
 import sys
 
-from mgcli.app.command_line import command_line
-from mgcli.app.errors import run
+from mgcli.app.interrupt import interruptible
+
+with interruptible():
+    from mgcli.app.command_line import command_line
+    from mgcli.app.errors import run
 
 COMMANDS = (
     "generate",
@@ -19,7 +22,8 @@ app = command_line("mg", "Matrix-Game 2.0: a world that answers to keys and mous
 
 
 def main() -> None:
-    sys.exit(run(app, sys.argv[1:]))
+    with interruptible():
+        sys.exit(run(app, sys.argv[1:]))
 
 
 if __name__ == "__main__":  # python -m, where nothing is installed

@@ -2,8 +2,11 @@
 
 import sys
 
-from mgcli.app.command_line import command_line
-from mgcli.app.errors import run
+from mgcli.app.interrupt import interruptible
+
+with interruptible():
+    from mgcli.app.command_line import command_line
+    from mgcli.app.errors import run
 
 COMMANDS = ("t2v", "i2v", "plan", "compare", "wan22_bench")
 
@@ -11,7 +14,8 @@ app = command_line("wan22", "Wan2.2 A14B: video from text or from an image, with
 
 
 def main() -> None:
-    sys.exit(run(app, sys.argv[1:]))
+    with interruptible():
+        sys.exit(run(app, sys.argv[1:]))
 
 
 if __name__ == "__main__":  # python -m, where nothing is installed

@@ -15,8 +15,8 @@ from typing import Any
 import typer
 
 from mgcli.app.console import console
+from mgcli.app.interrupt import INTERRUPTED
 
-INTERRUPTED = 130
 HINT = "set MG_TRACEBACK=1 (or --traceback) to see where"
 
 

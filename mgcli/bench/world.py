@@ -80,14 +80,14 @@ def world_work(size: GameSize, forwards: int) -> Work:
 
 
 def open_block(size: GameSize, device: torch.device, way: Way, dtype: torch.dtype) -> Calls:
-    player = Player(size, open_world(size, device, way, dtype))
+    player = KeyPresser(size, open_world(size, device, way, dtype))
     latents = player.fill_window()
     # a decoder of its own changes the frames and not the latents, and has no trained weights to be judged by
     return Calls(lambda: None if way.kind == "lossy" else latents, player.block)
 
 
 def open_key_press(size: GameSize, device: torch.device, way: Way, dtype: torch.dtype) -> Calls:
-    player = Player(size, open_world(size, device, way, dtype))
+    player = KeyPresser(size, open_world(size, device, way, dtype))
     player.fill_window()
     return Calls(lambda: None, player.press, prepare=player.world.commit)  # `block` has compared the same ways
 
@@ -101,7 +101,7 @@ def open_world(size: GameSize, device: torch.device, way: Way, dtype: torch.dtyp
     return World(size.mode, engine, decoder, condition, SeededNoise([0]), size.sampling)
 
 
-class Player:
+class KeyPresser:
     """Presses another key in every block."""
 
     def __init__(self, size: GameSize, world: World):

@@ -77,11 +77,11 @@ def stream(
         check_output(path)
     player = choose_player(request)
     take = first_take(request, player)
-    from mgcli.game.session import Session
+    from mgcli.game.session import StreamSession
     from mgcli.game.worlds import explained_memory, open_models
 
     with explained_memory(request):
-        session = Session(request, open_models(request), player)
+        session = StreamSession(request, open_models(request), player)
         with player:
             session.run(take)
     facts = session.facts()

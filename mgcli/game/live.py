@@ -13,7 +13,7 @@ from rich.text import Text
 
 from mgcli.app.console import console
 from mgcli.game.keys import HeldKeys, Keyboard, arrow_letters
-from mgcli.game.players import Progress, Take
+from mgcli.game.players import BlockReport, Take
 from wan.game.actions import Action, action
 from wan.game.modes import Mode
 
@@ -30,7 +30,7 @@ class LivePlayer:
         self._paused = False
         self._next: Callable[[Take], Take | None] | None = None  # set: this take ends
         self._action = Action()
-        self._progress: Progress | None = None
+        self._report: BlockReport | None = None
 
     def __enter__(self) -> Self:
         self._keyboard.__enter__()
@@ -56,8 +56,8 @@ class LivePlayer:
     def start_image(self, default: Path) -> Path:
         return default
 
-    def shown(self, progress: Progress) -> None:
-        self._progress = progress
+    def shown(self, report: BlockReport) -> None:
+        self._report = report
         self._draw()
 
     def next_take(self, take: Take) -> Take | None:
@@ -97,10 +97,10 @@ class LivePlayer:
         self._screen.start()
 
     def _draw(self) -> None:
-        self._screen.update(picture(self.mode, self._action, self._progress, self._paused), refresh=True)
+        self._screen.update(picture(self.mode, self._action, self._report, self._paused), refresh=True)
 
 
-def picture(mode: Mode, act: Action, progress: Progress | None, paused: bool) -> Group:
+def picture(mode: Mode, act: Action, report: BlockReport | None, paused: bool) -> Group:
     """Every key with what it does, those of the current block lit; how far we are; what else can be pressed."""
     keys = Text()
     for key in mode.keys:
@@ -109,7 +109,7 @@ def picture(mode: Mode, act: Action, progress: Progress | None, paused: bool) ->
         )
         keys.append(f" {key.letter} ", style="bold black on yellow" if lit else "reverse dim")
         keys.append(f" {key.does}  ", style="" if lit else "dim")
-    state = Text(str(progress) if progress else "the first block is being made", style="cyan")
+    state = Text(str(report) if report else "the first block is being made", style="cyan")
     if paused:
         state.append("  paused", style="bold magenta")
     return Group(keys, state, Text(COMMANDS, style="dim"))

@@ -29,7 +29,7 @@ class Take:
 
 
 @dataclass(frozen=True)
-class Progress:
+class BlockReport:
     """What there is after a block."""
 
     span: Span
@@ -45,7 +45,7 @@ class Player(Protocol):
     def __enter__(self) -> object: ...
     def __exit__(self, *exception: object) -> None: ...
     def actions(self, frames: range) -> list[list[Action]] | None: ...
-    def shown(self, progress: Progress) -> None: ...
+    def shown(self, report: BlockReport) -> None: ...
     def next_take(self, take: Take) -> Take | None: ...
 
 
@@ -61,8 +61,8 @@ class UnattendedPlayer:
     def start_image(self, default: Path) -> Path:
         return default
 
-    def shown(self, progress: Progress) -> None:
-        console.say(str(progress))
+    def shown(self, report: BlockReport) -> None:
+        console.say(str(report))
 
     def next_take(self, take: Take) -> Take | None:
         return None

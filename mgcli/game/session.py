@@ -12,7 +12,7 @@ from typing import Any
 from mgcli.app.console import console
 from mgcli.app.recording import Recording, beside
 from mgcli.game.generation import on_host, write
-from mgcli.game.players import Player, Progress, Take
+from mgcli.game.players import BlockReport, Player, Take
 from mgcli.game.request import StreamRequest
 from mgcli.game.worlds import facts_of
 from wan.game.actions import Action
@@ -22,7 +22,7 @@ from wan.game.rollout import World, rollout
 from wan.game.savepoint import load_world, save_world
 
 
-class Session:
+class StreamSession:
     def __init__(self, request: StreamRequest, models: GameModels, player: Player):
         self.request, self.models, self.player = request, models, player
         self.recordings: list[Recording] = []
@@ -48,7 +48,7 @@ class Session:
             for block in rollout(world, self._actions, blocks):
                 write(on_host(block, world, request.save_latents), [recording])
                 recording.write_record(request, **origin, **facts_of(self.models))
-                self.player.shown(Progress(block.span, recording))
+                self.player.shown(BlockReport(block.span, recording))
         if request.save_state:
             save_world(request.save_state, world, origin)
 

@@ -13,6 +13,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -23,6 +24,7 @@ from wan.game.rollout import Sampling, SeededNoise, World
 from wan.modules.causal_model import CausalWanModel
 
 FORMAT = "matrix-game world 1"
+SIGNS = "signs "  # what fingerprints begin with; older ones are a bare hash
 
 
 def save_world(path: str | Path, world: World, note: dict[str, Any] | None = None) -> None:
@@ -66,16 +68,26 @@ def load_world(path: str | Path, models: GameModels) -> tuple[World, dict[str, A
     noise.load_state(tensors["noise"])
     world = World(models.mode, models.engine, models.decoder, condition, noise, sampling)
     world.lease.cache.load_tensors(_under("cache", tensors))
-    world.decoder_state.load_tensors({name: t.to(device) for name, t in _under("decoder", tensors).items()})
+    decoding = next(models.vae.parameters()).dtype
+    world.decoder_state.load_tensors({name: t.to(device, decoding) for name, t in _under("decoder", tensors).items()})
     world.keyboard, world.mouse = tensors["actions/keyboard"], tensors["actions/mouse"]
     world.block = int(meta["block"])
     return world, json.loads(meta["note"])
 
 
 def fingerprint(model: CausalWanModel) -> str:
-    """Of the last layer's weights: a few hundred KB, and different in every training."""
-    weight = model.head.head.weight.detach().cpu().float().numpy()
-    return hashlib.sha256(weight.tobytes()).hexdigest()[:16]
+    """Of the signs of the last layer's weights: rounding changes none, so every dtype has the same, and every training others."""
+    return SIGNS + _hash(model.head.head.weight.detach().signbit())
+
+
+def _older_fingerprints(model: CausalWanModel) -> set[str]:
+    """Of the values, in the dtype that the weights had: of this run, or of one whose rounding this run can repeat."""
+    weight = model.head.head.weight.detach()
+    return {_hash(weight.to(dtype).float()) for dtype in (weight.dtype, torch.bfloat16, torch.float16)}
+
+
+def _hash(tensor: Tensor) -> str:
+    return hashlib.sha256(tensor.cpu().numpy().tobytes()).hexdigest()[:16]
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
@@ -94,8 +106,14 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
 def _check_models(path: str | Path, meta: dict[str, str], models: GameModels) -> None:
     if meta["mode"] != models.mode.name:
         raise ValueError(f"{path} is a world of mode {meta['mode']}, these weights play {models.mode.name}")
-    if meta["weights"] != fingerprint(models.causal):
+    if meta["weights"] in {fingerprint(models.causal), *_older_fingerprints(models.causal)}:
+        return
+    if meta["weights"].startswith(SIGNS):
         raise ValueError(f"{path} was made with other weights: give the checkpoint it was made with")
+    raise ValueError(
+        f"{path} is of an older version and was made with other weights, or with these in another dtype: give the "
+        "checkpoint and the --dtype it was made with"
+    )
 
 
 def _named(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

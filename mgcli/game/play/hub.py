@@ -14,7 +14,7 @@ from typing import Any
 from mgcli.game.play.client import Client
 from mgcli.game.play.encode import Frame, key_bits
 from mgcli.game.play.messages import parse
-from mgcli.game.play.session import PlayedBlock, Session
+from mgcli.game.play.session import PlayedBlock, PlaySession
 from wan.game.modes import Mode
 
 MOST_CLIENTS = 8
@@ -22,7 +22,7 @@ REPLACED, FULL = 4001, 4002  # close codes, for the page to explain
 
 
 class Hub:
-    def __init__(self, session: Session, model: str):
+    def __init__(self, session: PlaySession, model: str):
         self.session = session
         self.clients: list[Client] = []
         self.player: Client | None = None
@@ -152,7 +152,7 @@ def frames_of(block: PlayedBlock, mode: Mode) -> list[Frame]:
     ]
 
 
-def described(session: Session) -> dict[str, Any]:
+def described(session: PlaySession) -> dict[str, Any]:
     """What never changes while a page is open."""
     mode, request = session.models.mode, session.request
     keys = [{"letter": k.letter, "does": k.does, "turn": k.turn, "moves": k.column is not None} for k in mode.keys]

@@ -1,7 +1,7 @@
 """From a request to a running server and back: listen, load, play until Ctrl-C, finish the recording.
 
 The session plays in a thread of its own. An error there ends the server and is raised here; a server that ends takes
-the session with it, after the block in hand.
+the session with it, after the block in hand. Nobody is let in, or told the link, before the first world has begun.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import ipaddress
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,10 @@ from mgcli.game.play.hub import Hub
 from mgcli.game.play.messages import LONGEST
 from mgcli.game.play.request import PlayRequest
 from mgcli.game.play.routes import routes
-from mgcli.game.play.session import Session
+from mgcli.game.play.session import PlaySession
 from mgcli.game.worlds import explained_memory, open_models
 from wan.game.models import GameModels
 
-TELL_EVERY = 1.0  # seconds
 # small messages only; whom a request was forwarded for is nobody's business; our own log
 LIMITS: dict[str, Any] = {
     "ws_max_size": 4 * LONGEST,
@@ -41,13 +40,11 @@ LIMITS: dict[str, Any] = {
 }
 
 
-def serve(request: PlayRequest, listener: socket.socket, announce: Callable[[str], None]) -> Session:
-    """Plays until Ctrl-C. `announce` is told the link, and another one each time a link has been used."""
+def serve(request: PlayRequest, listener: socket.socket, announce: Callable[[str], None]) -> PlaySession:
+    """Plays until Ctrl-C. `announce` is told the link once it answers, and another one each time a link has been used."""
     with explained_memory(request):
         server = PlayServer(request, open_models(request), listener, announce)
-        announce(server.link)
-        with suppress(KeyboardInterrupt):  # how a session ends
-            server.run()
+        server.run()
         return server.session
 
 
@@ -55,26 +52,33 @@ class PlayServer:
     def __init__(
         self, request: PlayRequest, models: GameModels, listener: socket.socket, announce: Callable[[str], None]
     ):
-        self.session = Session(request, models)
+        self.session = PlaySession(request, models)
         self.hub = Hub(self.session, model_name(request))
-        self._listener = listener
+        self._listener, self._announce, self._announced = listener, announce, False
+        self._thread: threading.Thread | None = None
         self._error: Exception | None = None
         self._address = link_address(listener)
         self.door = Door(request.host, listener.getsockname()[1], lambda: announce(self.link))
         app = Starlette(routes=routes(), lifespan=self._playing)
         app.state.hub, app.state.upload = self.hub, asyncio.Lock()
-        self._server = uvicorn.Server(uvicorn.Config(Guard(app, self.door), **LIMITS))
+        config = uvicorn.Config(Guard(app, self.door), callback_notify=self._tick, timeout_notify=0, **LIMITS)
+        self._server = uvicorn.Server(config)
 
     @property
     def link(self) -> str:
         return f"{self._address}/?token={self.door.token}"
 
     def run(self) -> None:
+        """Until Ctrl-C: before there is a link it interrupts, afterwards it is how a session ends."""
         try:
             self._server.run(sockets=[self._listener])
+        except KeyboardInterrupt:
+            if not self._announced:
+                raise
         finally:
             self.session.end()
-            self._thread.join()
+            if self._thread:
+                self._thread.join()
         if self._error:
             raise self._error
 
@@ -85,9 +89,8 @@ class PlayServer:
     async def _playing(self, app: Starlette) -> AsyncIterator[None]:
         self._thread = threading.Thread(target=self._play, args=(asyncio.get_running_loop(),))
         self._thread.start()
-        telling = asyncio.create_task(self._tell())
+        await asyncio.to_thread(self.session.begun.wait)
         yield
-        telling.cancel()
         # here and not only at the end of run(), which a SIGTERM does not reach
         self.session.end()
         await asyncio.to_thread(self._thread.join)
@@ -100,10 +103,12 @@ class PlayServer:
         finally:
             self.stop()
 
-    async def _tell(self) -> None:
-        while True:
-            self.hub.tell()
-            await asyncio.sleep(TELL_EVERY)
+    async def _tick(self) -> None:
+        """Called as soon as the server answers, and every second from then on."""
+        if not self._announced:
+            self._announced = True
+            self._announce(self.link)
+        self.hub.tell()
 
 
 def listen(host: str, port: int) -> socket.socket:

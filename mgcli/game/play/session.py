@@ -43,9 +43,11 @@ class PlayedBlock:
     interval: float
 
 
-class Session:
+class PlaySession:
     def __init__(self, request: PlayRequest, models: GameModels):
+        models.check_size(request.height, request.width)
         self.request, self.models = request, models
+        self.begun = threading.Event()  # the first world can be played, or nothing will be
         self.controls, self.clock = Controls(models.mode), Clock(request.fps)
         self.tape = Tape(request, models)
         self._first = self.start = first_start(request)
@@ -64,15 +66,17 @@ class Session:
         with self._asking():
             start = self._next or self.start
             start = start if seed is None else replace(start, seed=seed)
-            self._next = start if image is None else replace(start, image=image, path=None)
-            self._paused = self._taping = False
-            self.controls.forget()
+            self._begin_anew(start if image is None else replace(start, image=image, path=None))
 
     def restore_image(self) -> None:
         """The image that the session began with."""
         with self._asking():
-            self._next = replace(self._first, seed=(self._next or self.start).seed)
-            self._paused = self._taping = False
+            self._begin_anew(replace(self._first, seed=(self._next or self.start).seed))
+
+    def _begin_anew(self, start: Start) -> None:
+        self._next = start
+        self._paused = self._taping = False
+        self.controls.forget()
 
     def pause(self, on: bool) -> None:
         with self._asking():
@@ -119,6 +123,7 @@ class Session:
             while start := self._take_next():
                 self._play(start)
         finally:
+            self.begun.set()
             self._finish_tape()
             self._enter("ended")
 
@@ -133,6 +138,7 @@ class Session:
         self._enter("starting")
         request = self.request
         world = self.models.start([start.image], [start.seed], request.sampling(), request.height, request.width)
+        self.begun.set()
         for block in rollout(world, self._actions):
             video = block.video[0].cpu().numpy()
             self._hand_out(block, video)

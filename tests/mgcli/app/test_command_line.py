@@ -24,6 +24,14 @@ def python(code: str, *args: str, cwd: Path | None = None) -> subprocess.Complet
 
 
 @pytest.mark.parametrize("module", ["mg", "wan22_app"])
+def test_ctrl_c_in_the_first_moments_is_one_line(module: str, tmp_path: Path):
+    (tmp_path / "typer.py").write_text("raise KeyboardInterrupt")  # as if it came while this is imported
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from mgcli.{module} import main; main()"
+    done = python(code, "--help")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "error: interrupted\n")
+
+
+@pytest.mark.parametrize("module", ["mg", "wan22_app"])
 def test_help_loads_no_torch_and_is_fast(module: str):
     code = f"""
 import atexit, sys

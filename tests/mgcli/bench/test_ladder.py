@@ -187,7 +187,7 @@ def test_every_game_case_runs_and_is_right(case, machine):
 
 
 def test_a_block_is_compared_past_eviction():
-    player = world.Player(TINY, world.open_world(TINY, CPU, world.WAYS[0], torch.float32))
+    player = world.KeyPresser(TINY, world.open_world(TINY, CPU, world.WAYS[0], torch.float32))
     assert player.fill_window().shape == (1, 16, 9, *LATENT) and player.world.block == 3
     assert player.press().shape == (1, 12, 32, 48, 3) and player.world.pending is not None
 

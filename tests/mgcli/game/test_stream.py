@@ -102,7 +102,7 @@ def test_ending_at_once_leaves_nothing(tmp_path, typed, capsys):
 
 
 def test_the_current_video_plays_everything_so_far(tmp_path, monkeypatch):
-    counts, shown = [], session.Progress
+    counts, shown = [], session.BlockReport
 
     def looking(span, recording):
         counts.append(
@@ -110,7 +110,7 @@ def test_the_current_video_plays_everything_so_far(tmp_path, monkeypatch):
         )
         return shown(span, recording)
 
-    monkeypatch.setattr(session, "Progress", looking)
+    monkeypatch.setattr(session, "BlockReport", looking)
     assert stream("--output", tmp_path / "a.mp4", "--script", "W*33") == 0
     assert counts == [(9, 9, 9), (21, 21, 21), (33, 33, 33)]
     assert [count_frames(tmp_path / name) for name in ("a.mp4", "a_icon.mp4", "a_current.mp4")] == [33] * 3

@@ -1,20 +1,25 @@
 """The rollout on toy models: what a block is, what it depends on, and that neither memory nor time is forgotten."""
 
+import copy
 import gc
+import hashlib
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from wan.game.actions import script_of, walk
 from wan.game.conditions import MASK_CHANNELS, image_condition, image_tensor, open_image
 from wan.game.modes import MODES, UNIVERSAL
 from wan.game.rollout import Sampling, rollout, scripted
-from wan.game.savepoint import load_world, save_world
+from wan.game.savepoint import fingerprint, load_world, save_world
 from wan.game.scripts import parse_text
 from wan.game.timeline import blocks_in, frame_map, latent_frames_for, span, video_frames
 from wanmini.random_world import random_world
+from wanmini.weights import mini_world
 
 HEIGHT, WIDTH = 32, 48
 
@@ -166,6 +171,58 @@ def test_a_saved_world_goes_on_exactly(models, tmp_path, at):
     assert note == {"seed": 1}
     assert all(torch.equal(a, b) for a, b in zip(straight[at:], rest, strict=True))
     assert [p.name for p in tmp_path.iterdir()] == ["world.safetensors"]
+
+
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+
+@pytest.fixture(scope="module")
+def minis():
+    """The embedded world, whose file is float16, in every dtype a run may have."""
+    return {dtype: mini_world(dtype=dtype) for dtype in DTYPES}
+
+
+@pytest.mark.parametrize("saved_in", DTYPES)
+@pytest.mark.parametrize("loaded_in", DTYPES)
+def test_a_save_point_knows_its_weights_in_every_dtype(minis, tmp_path, saved_in, loaded_in):
+    path, script = tmp_path / "world.safetensors", scripted([parse_text("W*99", UNIVERSAL)])
+    world = begin(minis[saved_in])
+    next(rollout(world, script))
+    save_world(path, world)
+    again, _ = load_world(path, minis[loaded_in])
+    block = next(rollout(again, script))
+    assert block.span.block == 1 and block.latents.dtype == loaded_in
+
+
+def test_rounding_changes_no_fingerprint(minis):
+    """Neither that of a float32 file to float16, where small weights become 0, and on to bfloat16."""
+    model = copy.deepcopy(minis[torch.float32].causal)
+    model.head.head.weight.data *= torch.logspace(-12, 2, model.config.dim)
+    want = fingerprint(model)
+    for dtype in (torch.float16, torch.bfloat16, torch.float32):
+        assert fingerprint(model.to(dtype)) == want
+    model.head.head.weight.data[5, 7] *= -1
+    assert fingerprint(model) != want
+
+
+def make_older(path, model):
+    """As it was written when fingerprints were hashes of the values in a run."""
+    with safe_open(path, "pt") as file:
+        meta, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}
+    values = model.head.head.weight.detach().float().numpy().tobytes()
+    save_file(tensors, path, meta | {"weights": hashlib.sha256(values).hexdigest()[:16]})
+
+
+def test_an_older_save_point_loads_or_says_why_not(minis, tmp_path):
+    path = tmp_path / "world.safetensors"
+    save_world(path, begin(minis[torch.bfloat16]))
+    make_older(path, minis[torch.bfloat16].causal)
+    for dtype in DTYPES:
+        load_world(path, minis[dtype])
+    make_older(path, minis[torch.float32].causal)  # what bfloat16 has rounded away
+    load_world(path, minis[torch.float32])
+    with pytest.raises(ValueError, match="or with these in another dtype: give the checkpoint and the --dtype"):
+        load_world(path, minis[torch.bfloat16])
 
 
 def test_a_save_point_refuses_what_it_does_not_fit(models, tmp_path):

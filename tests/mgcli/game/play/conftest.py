@@ -45,10 +45,11 @@ class Running:
     def __init__(self, request: PlayRequest, models: GameModels):
         self.links: list[str] = []
         models = replace(models, engine=Engine(models.causal))  # its own: several play at once here
-        self.play = PlayServer(request, models, listen(request.host, request.port), self.links.append)
-        self.links.append(self.play.link)
+        listener, told = listen(request.host, request.port), threading.Event()
+        self.play = PlayServer(request, models, listener, lambda link: (self.links.append(link), told.set()))
         self._thread = threading.Thread(target=self.play.run, daemon=True)
         self._thread.start()
+        assert told.wait(60), "there is no link"
 
     @property
     def visitor(self) -> Visitor:

@@ -9,8 +9,11 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import reduce
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,6 +68,43 @@ def test_a_signal_ends_it_with_the_recording_finished(ending: signal.Signals, tm
         assert "outputs/play_1.mp4" in said and "mg generate --actions outputs/play_1.json" in said
 
 
+STARTING = [
+    "mgcli.game.play.server.open_models",
+    "mgcli.game.play.server.PlayServer.run",
+    "uvicorn.Server.serve",
+    "uvicorn.Config.load",
+    "mgcli.game.play.hub.Hub.play",
+    "wan.game.models.GameModels.start",
+]
+
+
+@pytest.mark.parametrize("moment", STARTING)
+def test_ctrl_c_while_it_starts_is_one_line(
+    moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """Before the server listens for signals, while it does and is not up, in both threads."""
+    interrupted = resolved(moment)
+
+    def interrupt(*arguments: Any, **named: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGINT)
+        return interrupted(*arguments, **named)
+
+    monkeypatch.setattr(moment, interrupt)
+    small = ["--height", "32", "--width", "48", "--device", "cpu", "--output", str(tmp_path / "p.mp4")]
+    assert run(mg.app, ["play", *small, "--quiet"]) == 130
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "error: interrupted\n")
+
+
+def resolved(name: str) -> Any:
+    """What `monkeypatch.setattr` finds under it."""
+    for dots in range(1, name.count(".") + 1):
+        module, *attributes = name.rsplit(".", dots)
+        with suppress(ImportError):
+            return reduce(getattr, attributes, import_module(module))
+    raise AssertionError(name)
+
+
 def test_a_port_that_is_taken_is_said_before_anything_is_loaded(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
@@ -85,8 +125,8 @@ def test_a_port_that_is_taken_is_said_before_anything_is_loaded(tmp_path: Path, 
 )
 def test_mistakes(flags: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert run(mg.app, ["play", "--output", str(tmp_path / "p.mp4"), *flags, "--quiet"]) == 2
-    error = capsys.readouterr().err
-    assert words in error and error.count("\n") == 1
+    said = capsys.readouterr()
+    assert words in said.err and said.err.count("\n") == 1 and said.out == "", "no link that leads nowhere"
 
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):

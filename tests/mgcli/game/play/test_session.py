@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from mgcli import mg
 from mgcli.app.errors import run
 from mgcli.game.play.request import PlayRequest
-from mgcli.game.play.session import PlayedBlock, Session
+from mgcli.game.play.session import PlayedBlock, PlaySession
 from mgcli.game.play.tape import Tape, first_start
 from wan.game.actions import Action
 from wan.game.models import GameModels
@@ -30,7 +30,7 @@ class Playing:
     """A session in a thread; its blocks come one by one."""
 
     def __init__(self, request: PlayRequest, models: GameModels):
-        self.session = Session(request, models)
+        self.session = PlaySession(request, models)
         self.blocks: queue.Queue[PlayedBlock] = queue.Queue()
         self.phases: list[str] = []
         self._thread = threading.Thread(target=self.session.run, args=(self.blocks.put, self._changed), daemon=True)
@@ -130,6 +130,22 @@ def test_restart_seed_and_image(playing: Callable[..., Playing]):
     assert np.array_equal(play.next_of(5).video, first.video)
     assert play.session.describe()["image"] == GARDEN.name
     assert play.phases[0] == "starting" and "playing" in play.phases
+
+
+@pytest.mark.parametrize("begin_anew", [PlaySession.restart, PlaySession.restore_image])
+def test_what_was_tapped_before_a_world_is_not_done_in_it(
+    playing: Callable[..., Playing], begin_anew: Callable[[PlaySession], None]
+):
+    play = playing()
+    play.next()
+    play.session.pause(True)
+    assert play.is_quiet()
+    play.session.controls.hold("W", "long ago")
+    play.session.controls.hold("")
+    play.session.controls.look(30, 0)
+    begin_anew(play.session)
+    first = play.next_of(2)
+    assert first.action == Action() and first.mark is None
 
 
 @pytest.mark.parametrize("own_image", [False, True])
