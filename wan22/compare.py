@@ -7,7 +7,7 @@ they are encoded; SSIM is torchmetrics' (Gaussian window of 11). Per frame, so t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -23,17 +23,17 @@ from wan22.plan import plan, totals
 Mode = Literal["half_vs_baseline", "cfg_vs_baseline", "all_vs_baseline", "completion"]
 MODES: tuple[str, ...] = get_args(Mode)
 BASELINE = "baseline"
-# What is compared where the request does not say: the recommended truncation.
-CFG = {"cfg_truncate_steps": 5, "cfg_truncate_high_noise_steps": 3}
+TRUNCATION = ("cfg_truncate_steps", "cfg_truncate_high_noise_steps")
 
 
-def contestants(mode: str, request: Request) -> dict[str, Request]:
-    """The exact request first, then what it is compared with; the request's own flags decide the details."""
+def contestants(mode: str, request: Request, recommended: Mapping[str, Any]) -> dict[str, Request]:
+    """The exact request first, then what it is compared with; the request's own flags decide the details, and where it does
+    not truncate, what is `recommended`."""
     if mode not in MODES:
         raise ValueError(f"unknown comparison_mode {mode!r}; use one of {', '.join(MODES)}")
     exact = request.exact()
-    truncated = any(getattr(request, name) for name in CFG)
-    cfg = {name: getattr(request, name) if truncated else default for name, default in CFG.items()}
+    truncated = any(getattr(request, name) for name in TRUNCATION)
+    cfg = {name: getattr(request, name) if truncated else recommended[name] for name in TRUNCATION}
     completion = request.frame_completion or ("improved" if request.enable_improved_frame_completion else "repeat")
     half = {"enable_half_frame_generation": True, "frame_completion": completion}
     compared = {

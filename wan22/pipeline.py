@@ -15,6 +15,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from wan.device import wait_for
 from wan.modules.model import WanModel
 from wan.solvers import SOLVERS, History
 from wan22 import frames
@@ -111,12 +112,6 @@ def check_tokens(model: WanModel, latents: Tensor, step: Step) -> None:
     _, _, latent_frames, rows, columns = latents.shape
     tokens = (latent_frames // depth) * (rows // height) * (columns // width)
     assert (latent_frames, tokens) == (step.latent_frames, step.seq_len), f"step {step.index}: {tokens} tokens, {step}"
-
-
-def wait_for(device: torch.device) -> None:
-    """Until the device has done what it was given, so that seconds are those of the work."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def one_by_one(plans: Sequence[Sequence[Step]], runs: Sequence[Iterator[StepDone]]) -> Iterator[tuple[int, StepDone]]:

@@ -101,11 +101,7 @@ def _action(models: GameModels, keyboard: Sequence[float], mouse: Sequence[float
 
 def scene_request(prompt: str, seed: int, **flags: Any) -> ResolvedRequest:
     """A clip of the size and length the mini makes; `flags` are a Request's."""
-    own: dict[str, Any] = {
-        "prompt": prompt, "base_seed": seed, "size": f"{sizes.WIDTH}*{sizes.HEIGHT}", "any_size": True,
-        "frame_num": sizes.SCENE_FRAMES, "sample_steps": sizes.SCENE_STEPS, "sample_guide_scale": sizes.SCENE_GUIDANCE,
-    }  # fmt: skip
-    return Request(**(own | flags)).resolved()
+    return Request(**(sizes.SCENE | {"prompt": prompt, "base_seed": seed} | flags)).resolved()
 
 
 def make_clips(

@@ -17,7 +17,7 @@ from wan.config import VAEConfig
 from wan.fast.decoder_graphs import capture_chunks
 from wan.fast.vae import OptimizedVAEDecoder
 from wan.game.rollout import LATENT_CHANNELS
-from wan.game.timeline import video_frames
+from wan.latents import video_frames
 from wan.modules.streaming import StreamedDecoder
 from wan.modules.tiny_vae import TinyVAE
 from wan.modules.vae import WanVAE

@@ -94,7 +94,7 @@ def open_transformer(size: ExpertSize, device: torch.device) -> Any:
 
     config = size.model
     with torch.device("meta"):
-        model = WanTransformer3DModel(
+        model: Any = WanTransformer3DModel(
             num_attention_heads=config.num_heads, attention_head_dim=config.dim // config.num_heads,
             in_channels=config.in_dim, out_channels=config.out_dim, text_dim=config.text_dim,
             freq_dim=config.freq_dim, ffn_dim=config.ffn_dim, num_layers=config.num_layers,

@@ -15,43 +15,43 @@ from mgcli.bench.expert import PROMPT_TOKENS, ExpertSize, open_expert
 from mgcli.bench.ladder import Calls, Case, Rung, speed_rung
 from mgcli.bench.sizes import Draw
 from mgcli.bench.timing import ONCE
+from mgcli.video.request import accelerations
 from wan.fast.speed import Speed
-from wan.game.timeline import video_frames
+from wan.latents import video_frames
 from wan.modules.model import WanModel
 from wan.modules.streaming import StreamedDecoder
+from wan22.compare import TRUNCATION
 from wan22.config import Request, ResolvedRequest
 from wan22.pipeline import Conditions, denoise, draw_noise
 from wan22.plan import Expert, plan
 
 EXACT, FP8 = Speed(), Speed(fp8=True)
 STEPS, WARM_STEPS = 20, 3
-HALF = {"enable_half_frame_generation": True}
-TRUNCATED = {"cfg_truncate_steps": 5, "cfg_truncate_high_noise_steps": 3}
-PAIRED = {"frame_completion": "renoise", "half_frame_rope": "stretch", "half_frame_noise": "pairs"}
-RECOMMENDED = HALF | PAIRED | TRUNCATED  # as in configs/wan22/recommended.yaml
-WAYS: dict[str, dict[str, Any]] = {
-    "exact": {},
-    "half frames": HALF,
-    "half frames, improved completion": HALF | {"frame_completion": "improved"},
-    "half frames, CFG truncation 5 and 3": HALF | TRUNCATED,
-    "recommended": RECOMMENDED,
-}
-FP8_WAYS = {"fp8": {}, "recommended + fp8": RECOMMENDED}
+
+
+def ways() -> dict[str, dict[str, Any]]:
+    """What is asked of each video beside its size: the recommended accelerations last, and before them some of theirs."""
+    recommended = accelerations("recommended")
+    half = {"enable_half_frame_generation": True}
+    truncated = {name: recommended[name] for name in TRUNCATION}
+    return {
+        "exact": {},
+        "half frames": half,
+        "half frames, improved completion": half | {"frame_completion": "improved"},
+        f"half frames, CFG truncation {' and '.join(map(str, truncated.values()))}": half | truncated,
+        "recommended": recommended,
+    }
 
 
 def video_case(size: ExpertSize, device: torch.device) -> Case:
     frames = video_frames(size.latents[0])
-    opens = partial(open_video, size, device)
+    opens, made = partial(open_video, size, device), ways()
+    eighth = {"fp8": made["exact"], "recommended + fp8": made["recommended"]}
+    rungs = (Rung(name, partial(opens, asked), kind="lossy" if asked else "exact") for name, asked in made.items())
     return Case(
         name="video",
         title=f"a video of {frames} frames: {STEPS} steps of two experts, decode",
-        rungs=(
-            *(
-                Rung(name, partial(opens, changes), kind="lossy" if changes else "exact")
-                for name, changes in WAYS.items()
-            ),
-            *(speed_rung(name, FP8, partial(opens, changes, FP8)) for name, changes in FP8_WAYS.items()),
-        ),
+        rungs=(*rungs, *(speed_rung(name, FP8, partial(opens, asked, FP8)) for name, asked in eighth.items())),
         dtype=size.dtype,
         frames=frames,
         budget=ONCE,
@@ -76,8 +76,9 @@ class VideoMaker:
 
     def __init__(self, size: ExpertSize, device: torch.device, speed: Speed):
         self.size, self.device = size, device
-        self.experts: dict[Expert, WanModel] = {
-            name: open_expert(size.model, device, speed, size.dtype, seed) for seed, name in enumerate(("high", "low"))
+        names: tuple[Expert, ...] = ("high", "low")
+        self.experts = {
+            name: open_expert(size.model, device, speed, size.dtype, seed) for seed, name in enumerate(names)
         }
         self.decoder = best_decoder(size, device)
         draw = Draw(device, size.dtype)

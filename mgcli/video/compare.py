@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from mgcli.app.console import console
+from mgcli.app.devices import out_of_memory_as
 from mgcli.app.machine import versions
 from mgcli.app.recording import check_output
-from mgcli.video.request import Wan22Request
-from mgcli.video.run import explained_memory, fitted, open_generation, watched
+from mgcli.video.request import Wan22Request, accelerations
+from mgcli.video.run import fitted, open_generation, watched
 from wan.game.conditions import open_image
 from wan.video.writer import VideoWriter
 from wan22.compare import Made, compare_frames, contestants
@@ -28,10 +29,10 @@ def compare_videos(mode: str, request: Wan22Request, folder: Path) -> dict[str, 
     image = open_image(request.image) if request.image else None
     [video] = request.videos()
     seed = seeded(video).base_seed  # one for all
-    named = contestants(mode, replace(fitted(video, image), base_seed=seed))
+    named = contestants(mode, replace(fitted(video, image), base_seed=seed), accelerations("recommended"))
     check_output(folder / "report.json")
     generation = open_generation(request, [seeded(contestant) for contestant in named.values()], image)
-    with explained_memory(generation, request.vae_tiling):
+    with out_of_memory_as(lambda _: ValueError(generation.out_of_memory(request.vae_tiling))):
         made = make_all(generation, list(named), request.vae_tiling)
     return write_report(mode, folder, made, generation)
 

@@ -17,12 +17,6 @@ from wan22.plan import plan
 from wanmini import sizes
 
 MINI_TASK = "t2v-A14B"  # what the embedded mini is a small one of
-MINI_SIZE = f"{sizes.WIDTH}*{sizes.HEIGHT}"
-# how the mini makes a video unless it is told otherwise
-MINI = {
-    "size": MINI_SIZE, "any_size": True, "frame_num": sizes.SCENE_FRAMES, "sample_steps": sizes.SCENE_STEPS,
-    "sample_guide_scale": sizes.SCENE_GUIDANCE,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -60,7 +54,7 @@ def wan22_request(flags: dict[str, Any], task: str | None = None, planned: bool 
     only `planned` needs no weights, so it is planned for the released model."""
     preset = load_preset(flags.pop("config_path")) if "config_path" in flags else {}
     if "accel" in flags:
-        preset |= load_preset(f"configs/wan22/{flags.pop('accel')}.yaml")
+        preset |= accelerations(flags.pop("accel"))
     preset = {"task": task} | preset if task else preset
     if "sample_guide_scale" in flags:
         flags["sample_guide_scale"] = guide_scale(flags["sample_guide_scale"])
@@ -70,12 +64,17 @@ def wan22_request(flags: dict[str, Any], task: str | None = None, planned: bool 
         flags["residency"] = residency_of(flags.pop("offload_model"), flags)
     if not planned and mini_makes(preset | flags):
         check_mini_size(preset | flags)
-        preset = MINI | preset
+        preset = sizes.SCENE | preset
     request = resolve(Wan22Request, preset, flags)
     if task and request.task != task:
         find_task(request.task, request.enable_half_frame_generation)  # its own reason comes first
         raise ValueError(f"this command is for {task}; for {request.task} use wan22 {request.task[:3]}")
     return request
+
+
+def accelerations(name: str) -> dict[str, Any]:
+    """Those that have a name, as keys of a request: "recommended" or "exact"."""
+    return load_preset(f"configs/wan22/{name}.yaml")
 
 
 def mini_makes(given: dict[str, Any]) -> bool:
@@ -89,10 +88,10 @@ def downloaded(task: str) -> bool:
 
 def check_mini_size(given: dict[str, Any]) -> None:
     """A size of the released model is asked of the released model."""
-    size = given.get("size", MINI_SIZE)
+    size = given.get("size", sizes.SIZE)
     if not given.get("any_size") and parse_size(size) != (sizes.WIDTH, sizes.HEIGHT):
         raise ValueError(
-            f"size {size} is not that of the embedded mini, {MINI_SIZE}: --any_size allows it, `mg download {MINI_TASK}` "
+            f"size {size} is not that of the embedded mini, {sizes.SIZE}: --any_size allows it, `mg download {MINI_TASK}` "
             "fetches the released model, --ckpt_dir names one"
         )
 

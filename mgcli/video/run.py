@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from PIL import Image
 from safetensors.torch import save_file
 
 from mgcli.app.console import console
-from mgcli.app.devices import device_and_dtype, peak_gib
+from mgcli.app.devices import device_and_dtype, out_of_memory_as
 from mgcli.app.machine import versions
 from mgcli.app.presets import write_request
 from mgcli.app.recording import check_output
 from mgcli.video.request import Wan22Request, checkpoint_folder
+from wan.device import peak_gib
 from wan.fast.speed import Speed
 from wan.game.conditions import open_image
 from wan.video.writer import VideoWriter
@@ -42,7 +41,7 @@ def make_videos(request: Wan22Request) -> dict[str, Any]:
         check_output(path)
     generation = open_generation(request, videos, image)
     made = []
-    with explained_memory(generation, request.vae_tiling):
+    with out_of_memory_as(lambda _: ValueError(generation.out_of_memory(request.vae_tiling))):
         for i in watched(generation):
             write_video(paths[i], generation, i, request.vae_tiling)
             made.append(write_record(paths[i], request, generation, i))
@@ -134,12 +133,3 @@ def output_path(request: Wan22Request, video: ResolvedRequest, i: int, count: in
         return request.save_file.with_stem(f"{request.save_file.stem}_{i:03d}")
     words = "_".join("".join(c if c.isalnum() else " " for c in video.prompt).split())[:50]
     return Path("outputs") / f"{video.task}_{video.size.replace('*', 'x')}_{words}_{video.base_seed}.mp4"
-
-
-@contextmanager
-def explained_memory(generation: Generation, tiled: bool) -> Iterator[None]:
-    """The one place where running out of device memory becomes advice."""
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise ValueError(generation.out_of_memory(tiled)) from error
