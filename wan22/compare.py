@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from wan22.config import Request, ResolvedRequest
+from wan22.config import Request
 from wan22.frames import Method
-from wan22.plan import plan, totals
+from wan22.plan import PlannedVideo, planned
 
 Mode = Literal["half_vs_baseline", "cfg_vs_baseline", "all_vs_baseline", "completion"]
 MODES: tuple[str, ...] = get_args(Mode)
@@ -26,7 +26,7 @@ BASELINE = "baseline"
 TRUNCATION = ("cfg_truncate_steps", "cfg_truncate_high_noise_steps")
 
 
-def contestants(mode: str, request: Request, recommended: Mapping[str, Any]) -> dict[str, Request]:
+def contestants(mode: str, request: Request, recommended: Mapping[str, Any]) -> dict[str, PlannedVideo]:
     """The exact request first, then what it is compared with; the request's own flags decide the details, and where it does
     not truncate, what is `recommended`."""
     if mode not in MODES:
@@ -42,10 +42,9 @@ def contestants(mode: str, request: Request, recommended: Mapping[str, Any]) -> 
         "all_vs_baseline": {"all": half | cfg},
         "completion": {name: half | {"frame_completion": name} for name in get_args(Method)},
     }[mode]
-    made = {BASELINE: exact} | {name: replace(exact, **changes) for name, changes in compared.items()}
-    for contestant in made.values():
-        plan(contestant)  # refused now, rather than after the baseline was made
-    return made
+    named = {BASELINE: exact} | {name: replace(exact, **changes) for name, changes in compared.items()}
+    # all are planned, and what cannot run refused, before the first of them is made
+    return {name: planned(contestant) for name, contestant in named.items()}
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ class Made:
     """One contestant's video and what it took; `quality` is against the baseline, which has none."""
 
     name: str
-    request: ResolvedRequest
+    video: PlannedVideo
     frames: list[np.ndarray]
     denoise_seconds: float
     decode_seconds: float
@@ -102,7 +101,7 @@ class Made:
             "decode_seconds": self.decode_seconds,
             "speedup": baseline.seconds / self.seconds,
             "denoise_speedup": baseline.denoise_seconds / self.denoise_seconds,
-            "totals": asdict(totals(self.request)),
+            "totals": asdict(self.video.totals),
         }
         if self.quality:
             video = of_video(self.quality)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import dataclass, fields, replace
-from typing import Literal
+from typing import Literal, Self
 
 from wan.config import I2V_A14B, T2V_A14B, WanConfig
 from wan.latents import SPATIAL_STRIDE, latent_frames_for, video_frames
@@ -88,7 +88,7 @@ class Request:
         check(request)
         return request
 
-    def exact(self) -> Request:
+    def exact(self) -> Self:
         """The same video without any acceleration: what the cost of a plan is measured against."""
         return replace(
             self,
@@ -120,13 +120,12 @@ class ResolvedRequest(Request):
         return latent_frames_for(self.frame_num), height // SPATIAL_STRIDE, width // SPATIAL_STRIDE
 
 
-def seeded(request: Request, offset: int = 0) -> ResolvedRequest:
-    """The request with its seed decided: a negative one is drawn, and recorded like any other."""
-    seed = request.base_seed if request.base_seed >= 0 else secrets.randbelow(2**31)
-    resolved = replace(request, base_seed=seed + offset).resolved()
-    if not resolved.prompt.strip():
+def seeded(request: Request, offset: int = 0) -> Request:
+    """The request of a video to be made, its seed decided: a negative one is drawn, and recorded like any other."""
+    if not request.prompt.strip():
         raise ValueError("the prompt is empty; say with --prompt what the video shows")
-    return resolved
+    seed = request.base_seed if request.base_seed >= 0 else secrets.randbelow(2**31)
+    return replace(request, base_seed=seed + offset)
 
 
 def rounding_note(request: ResolvedRequest) -> str | None:

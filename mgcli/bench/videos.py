@@ -21,9 +21,9 @@ from wan.latents import video_frames
 from wan.modules.model import WanModel
 from wan.modules.streaming import StreamedDecoder
 from wan22.compare import TRUNCATION
-from wan22.config import Request, ResolvedRequest
+from wan22.config import Request
 from wan22.pipeline import Conditions, denoise, draw_noise
-from wan22.plan import Expert, plan
+from wan22.plan import Expert, PlannedVideo, planned
 
 EXACT, FP8 = Speed(), Speed(fp8=True)
 STEPS, WARM_STEPS = 20, 3
@@ -60,15 +60,15 @@ def video_case(size: ExpertSize, device: torch.device) -> Case:
 
 def open_video(size: ExpertSize, device: torch.device, changes: dict[str, Any], speed: Speed = EXACT) -> Calls:
     maker = VideoMaker(size, device, speed)
-    maker.make(request(size, WARM_STEPS, changes))  # both lengths, and the decoder
-    return Calls(lambda: None, partial(maker.make, request(size, STEPS, changes)))
+    maker.make(planned_video(size, WARM_STEPS, changes))  # both lengths, and the decoder
+    return Calls(lambda: None, partial(maker.make, planned_video(size, STEPS, changes)))
 
 
-def request(size: ExpertSize, steps: int, changes: dict[str, Any]) -> ResolvedRequest:
+def planned_video(size: ExpertSize, steps: int, changes: dict[str, Any]) -> PlannedVideo:
     # so few steps cannot be truncated
     kept = {k: v for k, v in changes.items() if steps == STEPS or not k.startswith("cfg_")}
     frames = video_frames(size.latents[0])
-    return Request(size=size.size, any_size=True, frame_num=frames, sample_steps=steps, base_seed=0, **kept).resolved()
+    return planned(Request(size=size.size, any_size=True, frame_num=frames, sample_steps=steps, base_seed=0, **kept))
 
 
 class VideoMaker:
@@ -89,9 +89,10 @@ class VideoMaker:
         return self.experts[expert]
 
     @torch.no_grad()
-    def make(self, video: ResolvedRequest) -> None:
-        noise = draw_noise((self.size.model.out_dim, *video.latent_size), video.base_seed, self.device)
-        *_, last = denoise(plan(video), self, noise, self.conditions, video.sample_solver)
+    def make(self, video: PlannedVideo) -> None:
+        request = video.request
+        noise = draw_noise((self.size.model.out_dim, *request.latent_size), request.base_seed, self.device)
+        *_, last = denoise(video.steps, self, noise, self.conditions, request.sample_solver)
         for chunk in self.decoder.decode_chunks(last.latents):
             chunk.clamp(-1, 1).cpu()
 

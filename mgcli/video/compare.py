@@ -9,29 +9,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from mgcli.app.console import console
 from mgcli.app.devices import out_of_memory_as
 from mgcli.app.machine import versions
 from mgcli.app.recording import check_output
 from mgcli.video.request import Wan22Request, accelerations
-from mgcli.video.run import fitted, open_generation, watched
-from wan.game.conditions import open_image
+from mgcli.video.run import open_generation, watched
 from wan.video.writer import VideoWriter
 from wan22.compare import Made, compare_frames, contestants
-from wan22.config import find_task, seeded
+from wan22.config import Request, find_task
 from wan22.generation import Generation
 from wan22.report import draw_curves, markdown, side_by_side
 
 
-def compare_videos(mode: str, request: Wan22Request, folder: Path) -> dict[str, Any]:
-    """Everything from requests to files; what the command reports."""
-    image = open_image(request.image) if request.image else None
-    [video] = request.videos()
-    seed = seeded(video).base_seed  # one for all
-    named = contestants(mode, replace(fitted(video, image), base_seed=seed), accelerations("recommended"))
+def compare_videos(
+    mode: str, asked: Request, request: Wan22Request, image: Image.Image | None, folder: Path
+) -> dict[str, Any]:
+    """Everything from the video that was asked for, one seed for all, to files; what the command reports."""
+    named = contestants(mode, asked, accelerations("recommended"))
     check_output(folder / "report.json")
-    generation = open_generation(request, [seeded(contestant) for contestant in named.values()], image)
+    generation = open_generation(request, list(named.values()), image)
     with out_of_memory_as(lambda _: ValueError(generation.out_of_memory(request.vae_tiling))):
         made = make_all(generation, list(named), request.vae_tiling)
     return write_report(mode, folder, made, generation)
@@ -44,25 +43,25 @@ def make_all(generation: Generation, names: list[str], tiled: bool) -> list[Made
         frames = [frame for chunk in generation.frames(i, tiled) for frame in chunk]
         seconds = generation.seconds[i]
         denoised = seconds["high"] + seconds["low"]
-        made[i] = Made(names[i], generation.requests[i], frames, denoised, seconds["decode"])
+        made[i] = Made(names[i], generation.videos[i], frames, denoised, seconds["decode"])
     console.say("comparing")
     others = [replace(made[i], quality=compare_frames(made[0].frames, made[i].frames)) for i in range(1, len(made))]
     return [made[0], *others]
 
 
 def write_report(mode: str, folder: Path, made: list[Made], generation: Generation) -> dict[str, Any]:
-    baseline, fps = made[0], find_task(made[0].request.task).fps
+    baseline, fps = made[0], find_task(made[0].video.request.task).fps
     for each in made:
         write_video(folder / f"{each.name}.mp4", each.frames, fps)
     write_video(folder / "side_by_side.mp4", side_by_side(made), fps)
     facts = [each.facts(baseline) for each in made]
     draw_curves(folder / "per_frame.png", mode, made[1:])
-    (folder / "report.md").write_text(markdown(f"{mode}: {baseline.request.prompt}", facts), encoding="utf-8")
+    (folder / "report.md").write_text(markdown(f"{mode}: {baseline.video.request.prompt}", facts), encoding="utf-8")
     data = {
         "comparison_mode": mode,
         "folder": str(folder),
         "results": facts,
-        "requests": {each.name: asdict(each.request) for each in made},
+        "requests": {each.name: asdict(each.video.request) for each in made},
         "residency": generation.residency,
         "device": str(generation.parts.device),
         "versions": versions(),
