@@ -79,7 +79,7 @@ def of_video(frames: list[FrameQuality]) -> FrameQuality:
 
 
 @dataclass(frozen=True)
-class Made:
+class ComparedVideo:
     """One contestant's video and what it took; `quality` is against the baseline, which has none."""
 
     name: str
@@ -93,7 +93,7 @@ class Made:
     def seconds(self) -> float:
         return self.denoise_seconds + self.decode_seconds
 
-    def facts(self, baseline: Made) -> dict[str, Any]:
+    def facts(self, baseline: ComparedVideo) -> dict[str, Any]:
         """Everything a report says about it."""
         data: dict[str, Any] = {
             "name": self.name,

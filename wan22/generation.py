@@ -21,7 +21,7 @@ from wan22.config import ResolvedRequest
 from wan22.experts import Experts
 from wan22.memory import Phase, Residency, activation_bytes, expert_bytes, explain
 from wan22.parts import Parts
-from wan22.pipeline import Conditions, StepDone, denoise, draw_noise, one_by_one, phase_by_phase
+from wan22.pipeline import StepDone, VideoConditions, denoise, draw_noise, one_by_one, phase_by_phase
 from wan22.plan import Expert, PlannedVideo
 
 
@@ -78,13 +78,13 @@ class Generation:
         activations = activation_bytes(config, max(video.tokens for video in self.videos))
         return explain(self.phase, self.residency, expert, activations, tiled)
 
-    def _conditions(self) -> list[Conditions]:
+    def _conditions(self) -> list[VideoConditions]:
         started = time.perf_counter()
         requests = [video.request for video in self.videos]
         texts = self.parts.encode_prompts([p for r in requests for p in (r.prompt, r.n_prompt)])
         for seconds in self.seconds:
             seconds["text"] = time.perf_counter() - started
-        return [Conditions(texts[r.prompt], texts[r.n_prompt], self._image_condition(r)) for r in requests]
+        return [VideoConditions(texts[r.prompt], texts[r.n_prompt], self._image_condition(r)) for r in requests]
 
     def _image_condition(self, request: ResolvedRequest) -> Tensor | None:
         if self._image is None:
@@ -93,7 +93,7 @@ class Generation:
         pixels = images.image_tensor(self._image, *request.width_height).to(self.parts.device)
         return images.image_condition(pixels, request.latent_size[0], self.parts.load_vae())
 
-    def _run(self, i: int, conditions: Conditions) -> Iterator[StepDone]:
+    def _run(self, i: int, conditions: VideoConditions) -> Iterator[StepDone]:
         request = self.videos[i].request
         return denoise(
             self.videos[i].steps,

@@ -28,7 +28,7 @@ class ExpertSource(Protocol):
 
 
 @dataclass(frozen=True)
-class Conditions:
+class VideoConditions:
     """What one video is made from: prompt embeddings (L, text_dim), and for image to video the condition of all frames."""
 
     context: Tensor
@@ -56,7 +56,7 @@ def denoise(
     steps: Sequence[Step],
     experts: ExpertSource,
     noise: Tensor,
-    conditions: Conditions,
+    conditions: VideoConditions,
     solver_name: str = "unipc",
     half_noise: frames.Start = "alternate",
 ) -> Iterator[StepDone]:
@@ -93,7 +93,7 @@ def velocity(
 class Texts:
     """The two prompts as the present expert embeds them; each expert has its own embedding, done once for all its steps."""
 
-    def __init__(self, conditions: Conditions):
+    def __init__(self, conditions: VideoConditions):
         self._contexts = {"cond": conditions.context, "uncond": conditions.context_null}
         self._expert: Expert | None = None
         self._embedded: dict[Prompt, Tensor] = {}

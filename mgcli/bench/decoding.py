@@ -48,7 +48,7 @@ def tiny(config: VAEConfig, device: torch.device, dtype: torch.dtype) -> Streame
 
 
 @dataclass(frozen=True)
-class Way:
+class DecodingWay:
     name: str
     open: OpenDecoder
     kind: Kind = "exact"
@@ -56,10 +56,10 @@ class Way:
 
 
 WAYS = (
-    Way("reference", reference),
-    Way("+ fused kernels", fused),
-    Way("+ CUDA graph", captured, cuda_only=True),
-    Way("+ tiny VAE", tiny, "lossy"),
+    DecodingWay("reference", reference),
+    DecodingWay("+ fused kernels", fused),
+    DecodingWay("+ CUDA graph", captured, cuda_only=True),
+    DecodingWay("+ tiny VAE", tiny, "lossy"),
 )
 
 

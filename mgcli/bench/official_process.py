@@ -120,7 +120,7 @@ class Decode:
         return self.chunk(len(self.chunks) - 1)
 
 
-class Block:
+class WholeBlock:
     """The forwards and the decode of a block, without what lies between them."""
 
     def __init__(self, job: dict[str, Any], device: torch.device):
@@ -182,7 +182,7 @@ class Video:
         return self.vae.decode(self.latents, [0.0, 1.0]).float().clamp(-1, 1).cpu()
 
 
-KINDS: dict[str, Any] = {"forward": Forward, "decode": Decode, "block": Block, "expert": Expert, "video": Video}
+KINDS: dict[str, Any] = {"forward": Forward, "decode": Decode, "block": WholeBlock, "expert": Expert, "video": Video}
 
 
 @torch.no_grad()

@@ -22,7 +22,7 @@ from wan.modules.model import WanModel
 from wan.modules.streaming import StreamedDecoder
 from wan22.compare import TRUNCATION
 from wan22.config import Request
-from wan22.pipeline import Conditions, denoise, draw_noise
+from wan22.pipeline import VideoConditions, denoise, draw_noise
 from wan22.plan import Expert, PlannedVideo, planned
 
 EXACT, FP8 = Speed(), Speed(fp8=True)
@@ -83,7 +83,7 @@ class VideoMaker:
         self.decoder = best_decoder(size, device)
         draw = Draw(device, size.dtype)
         length = min(PROMPT_TOKENS, size.model.text_len)
-        self.conditions = Conditions(*(draw(length, size.model.text_dim) for _ in range(2)))
+        self.conditions = VideoConditions(*(draw(length, size.model.text_dim) for _ in range(2)))
 
     def get(self, expert: Expert) -> WanModel:
         return self.experts[expert]

@@ -18,7 +18,7 @@ from mgcli.app.recording import check_output
 from mgcli.video.request import Wan22Request, accelerations
 from mgcli.video.run import open_generation, watched
 from wan.video.writer import VideoWriter
-from wan22.compare import Made, compare_frames, contestants
+from wan22.compare import ComparedVideo, compare_frames, contestants
 from wan22.config import Request, find_task
 from wan22.generation import Generation
 from wan22.report import draw_curves, markdown, side_by_side
@@ -36,20 +36,20 @@ def compare_videos(
     return write_report(mode, folder, made, generation)
 
 
-def make_all(generation: Generation, names: list[str], tiled: bool) -> list[Made]:
+def make_all(generation: Generation, names: list[str], tiled: bool) -> list[ComparedVideo]:
     """The baseline first; the others know how far they are from it."""
-    made: dict[int, Made] = {}
+    made: dict[int, ComparedVideo] = {}
     for i in watched(generation, warm_up=True):
         frames = [frame for chunk in generation.frames(i, tiled) for frame in chunk]
         seconds = generation.seconds[i]
         denoised = seconds["high"] + seconds["low"]
-        made[i] = Made(names[i], generation.videos[i], frames, denoised, seconds["decode"])
+        made[i] = ComparedVideo(names[i], generation.videos[i], frames, denoised, seconds["decode"])
     console.say("comparing")
     others = [replace(made[i], quality=compare_frames(made[0].frames, made[i].frames)) for i in range(1, len(made))]
     return [made[0], *others]
 
 
-def write_report(mode: str, folder: Path, made: list[Made], generation: Generation) -> dict[str, Any]:
+def write_report(mode: str, folder: Path, made: list[ComparedVideo], generation: Generation) -> dict[str, Any]:
     baseline, fps = made[0], find_task(made[0].video.request.task).fps
     for each in made:
         write_video(folder / f"{each.name}.mp4", each.frames, fps)
