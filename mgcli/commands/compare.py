@@ -33,7 +33,7 @@ def compare(flags: dict[str, Any]) -> None:
 
 
 def table(data: dict[str, Any]) -> Table:
-    from wan22.report import quality_cells
+    from mgcli.video.comparison_report import quality_cells
 
     made = Table(
         box=None, pad_edge=False, header_style="bold", caption=f"written to {data['folder']}", caption_justify="left"

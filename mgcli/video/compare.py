@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from mgcli.app.console import console
 from mgcli.app.devices import out_of_memory_as
 from mgcli.app.machine import versions
 from mgcli.app.recording import check_output
+from mgcli.video.comparison_report import draw_curves, markdown, side_by_side
 from mgcli.video.request import Wan22Request, accelerations
-from mgcli.video.run import open_generation, watched
-from wan.video.writer import VideoWriter
+from mgcli.video.run import open_generation, watched, write_video
 from wan22.compare import ComparedVideo, compare_frames, contestants
 from wan22.config import Request, find_task
 from wan22.generation import Generation
-from wan22.report import draw_curves, markdown, side_by_side
 
 
 def compare_videos(
@@ -52,8 +49,8 @@ def make_all(generation: Generation, names: list[str], tiled: bool) -> list[Comp
 def write_report(mode: str, folder: Path, made: list[ComparedVideo], generation: Generation) -> dict[str, Any]:
     baseline, fps = made[0], find_task(made[0].video.request.task).fps
     for each in made:
-        write_video(folder / f"{each.name}.mp4", each.frames, fps)
-    write_video(folder / "side_by_side.mp4", side_by_side(made), fps)
+        write_video(folder / f"{each.name}.mp4", fps, (frame[None] for frame in each.frames))
+    write_video(folder / "side_by_side.mp4", fps, (frame[None] for frame in side_by_side(made)))
     facts = [each.facts(baseline) for each in made]
     draw_curves(folder / "per_frame.png", mode, made[1:])
     (folder / "report.md").write_text(markdown(f"{mode}: {baseline.video.request.prompt}", facts), encoding="utf-8")
@@ -68,9 +65,3 @@ def write_report(mode: str, folder: Path, made: list[ComparedVideo], generation:
     }
     (folder / "report.json").write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return data
-
-
-def write_video(path: Path, frames: Iterable[np.ndarray], fps: int) -> None:
-    with VideoWriter(path, fps) as writer:
-        for frame in frames:
-            writer.write(frame[None])

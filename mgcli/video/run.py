@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -39,7 +40,7 @@ def make_videos(request: Wan22Request, videos: list[PlannedVideo], image: Image.
     made = []
     with out_of_memory_as(lambda _: ValueError(generation.out_of_memory(request.vae_tiling))):
         for i in watched(generation):
-            write_video(paths[i], generation, i, request.vae_tiling)
+            write_video(paths[i], find_task(request.task).fps, generation.frames(i, request.vae_tiling))
             made.append(write_record(paths[i], request, generation, i))
     return {"videos": made}
 
@@ -79,10 +80,10 @@ def describe(done: StepDone, steps: tuple[Step, ...]) -> str:
     return f"{step.expert}-noise expert, {step.latent_frames} of {full} latent frames, {BRANCHES[step.branch]}, {done.seconds:.1f} s"
 
 
-def write_video(path: Path, generation: Generation, i: int, tiled: bool) -> None:
-    request = generation.videos[i].request
-    with VideoWriter(path, find_task(request.task).fps) as writer:
-        for frames in generation.frames(i, tiled):
+def write_video(path: Path, fps: int, chunks: Iterable[np.ndarray]) -> None:
+    """Frames as uint8 (F, H, W, 3), as many at a time as there are."""
+    with VideoWriter(path, fps) as writer:
+        for frames in chunks:
             writer.write(frames)
 
 
