@@ -7,7 +7,7 @@ they are encoded; SSIM is torchmetrics' (Gaussian window of 11). Per frame, so t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -16,24 +16,24 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from wan22.config import Request, ResolvedRequest
+from wan22.config import Request
 from wan22.frames import Method
-from wan22.plan import plan, totals
+from wan22.plan import PlannedVideo, planned
 
 Mode = Literal["half_vs_baseline", "cfg_vs_baseline", "all_vs_baseline", "completion"]
 MODES: tuple[str, ...] = get_args(Mode)
 BASELINE = "baseline"
-# What is compared where the request does not say: the recommended truncation.
-CFG = {"cfg_truncate_steps": 5, "cfg_truncate_high_noise_steps": 3}
+TRUNCATION = ("cfg_truncate_steps", "cfg_truncate_high_noise_steps")
 
 
-def contestants(mode: str, request: Request) -> dict[str, Request]:
-    """The exact request first, then what it is compared with; the request's own flags decide the details."""
+def contestants(mode: str, request: Request, recommended: Mapping[str, Any]) -> dict[str, PlannedVideo]:
+    """The exact request first, then what it is compared with; the request's own flags decide the details, and where it does
+    not truncate, what is `recommended`."""
     if mode not in MODES:
         raise ValueError(f"unknown comparison_mode {mode!r}; use one of {', '.join(MODES)}")
     exact = request.exact()
-    truncated = any(getattr(request, name) for name in CFG)
-    cfg = {name: getattr(request, name) if truncated else default for name, default in CFG.items()}
+    truncated = any(getattr(request, name) for name in TRUNCATION)
+    cfg = {name: getattr(request, name) if truncated else recommended[name] for name in TRUNCATION}
     completion = request.frame_completion or ("improved" if request.enable_improved_frame_completion else "repeat")
     half = {"enable_half_frame_generation": True, "frame_completion": completion}
     compared = {
@@ -42,10 +42,9 @@ def contestants(mode: str, request: Request) -> dict[str, Request]:
         "all_vs_baseline": {"all": half | cfg},
         "completion": {name: half | {"frame_completion": name} for name in get_args(Method)},
     }[mode]
-    made = {BASELINE: exact} | {name: replace(exact, **changes) for name, changes in compared.items()}
-    for contestant in made.values():
-        plan(contestant)  # refused now, rather than after the baseline was made
-    return made
+    named = {BASELINE: exact} | {name: replace(exact, **changes) for name, changes in compared.items()}
+    # all are planned, and what cannot run refused, before the first of them is made
+    return {name: planned(contestant) for name, contestant in named.items()}
 
 
 @dataclass(frozen=True)
@@ -80,11 +79,11 @@ def of_video(frames: list[FrameQuality]) -> FrameQuality:
 
 
 @dataclass(frozen=True)
-class Made:
+class ComparedVideo:
     """One contestant's video and what it took; `quality` is against the baseline, which has none."""
 
     name: str
-    request: ResolvedRequest
+    video: PlannedVideo
     frames: list[np.ndarray]
     denoise_seconds: float
     decode_seconds: float
@@ -94,7 +93,7 @@ class Made:
     def seconds(self) -> float:
         return self.denoise_seconds + self.decode_seconds
 
-    def facts(self, baseline: Made) -> dict[str, Any]:
+    def facts(self, baseline: ComparedVideo) -> dict[str, Any]:
         """Everything a report says about it."""
         data: dict[str, Any] = {
             "name": self.name,
@@ -102,7 +101,7 @@ class Made:
             "decode_seconds": self.decode_seconds,
             "speedup": baseline.seconds / self.seconds,
             "denoise_speedup": baseline.denoise_seconds / self.denoise_seconds,
-            "totals": asdict(totals(self.request)),
+            "totals": asdict(self.video.totals),
         }
         if self.quality:
             video = of_video(self.quality)

@@ -9,18 +9,19 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import dataclass, fields, replace
-from typing import Literal
+from typing import Literal, Self
 
 from wan.config import I2V_A14B, T2V_A14B, WanConfig
+from wan.latents import SPATIAL_STRIDE, latent_frames_for, video_frames
 from wan.schedule import SCHEDULES
+from wan22.frames import Method, Rope, Start
 
 NEGATIVE_PROMPT = (
     "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，低质量，JPEG压缩残留，丑陋的，残缺的，"
     "多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，形态畸形的肢体，手指融合，静止不动的画面，杂乱的背景，三条腿，"
     "背景人很多，倒着走"
 )  # published with the weights: they were evaluated with this exact string
-SPATIAL_STRIDE = 8  # of the VAE
-TEMPORAL_STRIDE = 4
+SIDES = 2 * SPATIAL_STRIDE  # both sides are multiples of it: of the VAE's stride and of the transformer's patch
 SIZES = ("720*1280", "1280*720", "480*832", "832*480")
 
 
@@ -66,9 +67,9 @@ class Request:
     base_seed: int = -1
     enable_half_frame_generation: bool = False
     enable_improved_frame_completion: bool = False
-    frame_completion: Literal["repeat", "improved", "renoise"] | None = None
-    half_frame_rope: Literal["native", "stretch"] = "native"
-    half_frame_noise: Literal["alternate", "pairs"] = "alternate"
+    frame_completion: Method | None = None
+    half_frame_rope: Rope = "native"
+    half_frame_noise: Start = "alternate"
     cfg_truncate_steps: int = 0
     cfg_truncate_high_noise_steps: int = 0
     cfg_truncate_mode: Literal["cond", "uncond", "delta"] = "cond"
@@ -87,7 +88,7 @@ class Request:
         check(request)
         return request
 
-    def exact(self) -> Request:
+    def exact(self) -> Self:
         """The same video without any acceleration: what the cost of a plan is measured against."""
         return replace(
             self,
@@ -116,30 +117,20 @@ class ResolvedRequest(Request):
     def latent_size(self) -> tuple[int, int, int]:
         """Latent frames, rows and columns of the finished video."""
         width, height = self.width_height
-        return latent_frames(self.frame_num), height // SPATIAL_STRIDE, width // SPATIAL_STRIDE
+        return latent_frames_for(self.frame_num), height // SPATIAL_STRIDE, width // SPATIAL_STRIDE
 
 
-def seeded(request: Request, offset: int = 0) -> ResolvedRequest:
-    """The request with its seed decided: a negative one is drawn, and recorded like any other."""
-    seed = request.base_seed if request.base_seed >= 0 else secrets.randbelow(2**31)
-    resolved = replace(request, base_seed=seed + offset).resolved()
-    if not resolved.prompt.strip():
+def seeded(request: Request, offset: int = 0) -> Request:
+    """The request of a video to be made, its seed decided: a negative one is drawn, and recorded like any other."""
+    if not request.prompt.strip():
         raise ValueError("the prompt is empty; say with --prompt what the video shows")
-    return resolved
-
-
-def latent_frames(frame_num: int) -> int:
-    """The first latent frame is one video frame, every other four; a length in between is rounded up, and cut after decoding."""
-    return -(-(frame_num - 1) // TEMPORAL_STRIDE) + 1
-
-
-def video_frames(latents: int) -> int:
-    return 1 + TEMPORAL_STRIDE * (latents - 1)
+    seed = request.base_seed if request.base_seed >= 0 else secrets.randbelow(2**31)
+    return replace(request, base_seed=seed + offset)
 
 
 def rounding_note(request: ResolvedRequest) -> str | None:
-    """What is said once about a length that the VAE cannot have."""
-    made = video_frames(latent_frames(request.frame_num))
+    """What is said once about a length that the VAE cannot have: it is rounded up, and cut after decoding."""
+    made = video_frames(latent_frames_for(request.frame_num))
     short = f"{request.frame_num} frames are not 4n+1: {made} are made and cut to {request.frame_num}"
     return None if made == request.frame_num else short
 
@@ -164,7 +155,7 @@ def parse_size(size: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def completion_method(request: Request) -> Literal["repeat", "improved", "renoise"] | None:
+def completion_method(request: Request) -> Method | None:
     """The one method that two flags name together; None without half frames."""
     method = request.frame_completion or ("improved" if request.enable_improved_frame_completion else None)
     if request.enable_improved_frame_completion and method != "improved":
@@ -195,10 +186,9 @@ def check(request: ResolvedRequest) -> None:
 
 def check_size(request: ResolvedRequest) -> None:
     width, height = request.width_height
-    multiple = SPATIAL_STRIDE * 2  # of the VAE and of the transformer's patch
-    if width % multiple or height % multiple or not width * height:
-        nearest = "*".join(str(max(multiple, round(side / multiple) * multiple)) for side in (width, height))
-        raise ValueError(f"size {request.size}: both sides must be multiples of {multiple}; nearest is {nearest}")
+    if width % SIDES or height % SIDES or not width * height:
+        nearest = "*".join(str(max(SIDES, round(side / SIDES) * SIDES)) for side in (width, height))
+        raise ValueError(f"size {request.size}: both sides must be multiples of {SIDES}; nearest is {nearest}")
     if not request.any_size and f"{width}*{height}" not in SIZES:
         raise ValueError(
             f"size {request.size} is not one {request.task} was trained on ({', '.join(SIZES)}); --any_size allows it"

@@ -14,6 +14,7 @@ from concurrent.futures import Future
 import torch
 from torch import nn
 
+from wan.device import release
 from wan.fast.offload import stream_blocks
 from wan22.memory import Residency
 from wan22.plan import Expert
@@ -97,9 +98,3 @@ def on_own_stream(device: torch.device, work: Callable[[], nn.Module]) -> nn.Mod
         model = work()
         torch.cuda.current_stream(device).synchronize()
     return model
-
-
-def release(device: torch.device) -> None:
-    """Let others have the memory of what was just dropped; models have no reference cycles, so dropping frees them."""
-    if device.type == "cuda":
-        torch.cuda.empty_cache()

@@ -15,27 +15,27 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from wan.device import wait_for
 from wan22 import image as images
 from wan22.config import ResolvedRequest
 from wan22.experts import Experts
 from wan22.memory import Phase, Residency, activation_bytes, expert_bytes, explain
 from wan22.parts import Parts
-from wan22.pipeline import Conditions, StepDone, denoise, draw_noise, one_by_one, phase_by_phase, wait_for
-from wan22.plan import Expert, plan
+from wan22.pipeline import StepDone, VideoConditions, denoise, draw_noise, one_by_one, phase_by_phase
+from wan22.plan import Expert, PlannedVideo
 
 
 class Generation:
     def __init__(
-        self, parts: Parts, requests: Sequence[ResolvedRequest], residency: Residency, image: Image.Image | None = None
+        self, parts: Parts, videos: Sequence[PlannedVideo], residency: Residency, image: Image.Image | None = None
     ):
-        self.parts, self.requests, self.residency = parts, requests, residency
-        self.plans = [plan(request) for request in requests]
-        self.latents: list[Tensor | None] = [None] * len(requests)
-        self.seconds: list[dict[str, float]] = [defaultdict(float) for _ in requests]  # by what they were spent on
+        self.parts, self.videos, self.residency = parts, videos, residency
+        self.latents: list[Tensor | None] = [None] * len(videos)
+        self.seconds: list[dict[str, float]] = [defaultdict(float) for _ in videos]  # by what they were spent on
         self.waited: dict[Expert, float] = {"high": 0.0, "low": 0.0}  # for it to be there: loading, and the switch
         self.phase: Phase = "text"
         self._image = image
-        needed = {step.expert for steps in self.plans for step in steps}
+        needed = {step.expert for video in videos for step in video.steps}
         self._experts = Experts(parts.load_expert, parts.device, residency, needed)
 
     def steps(self, warm_up: bool = False) -> Iterator[tuple[int, StepDone]]:
@@ -48,10 +48,10 @@ class Generation:
         runs = [self._run(i, condition) for i, condition in enumerate(conditions)]
         order = one_by_one if self.residency == "both" else phase_by_phase
         left = len(runs)
-        for i, done in order(self.plans, runs):
+        for i, done in order([video.steps for video in self.videos], runs):
             self.seconds[i][done.step.expert] += done.seconds
             self.waited[done.step.expert] += done.waited
-            if done.step is self.plans[i][-1]:
+            if done.step is self.videos[i].steps[-1]:
                 self.latents[i] = done.latents
                 left -= 1
             if not left:
@@ -60,7 +60,7 @@ class Generation:
 
     def frames(self, i: int, tiled: bool = False) -> Iterator[np.ndarray]:
         """Video i as uint8 [F, H, W, 3], a few frames at a time, cut to the length that was asked for."""
-        latents, left = self.latents[i], self.requests[i].frame_num
+        latents, left = self.latents[i], self.videos[i].request.frame_num
         assert latents is not None, "a video is decoded after its last step"
         self.phase = "decode"
         decoder = self.parts.decoder
@@ -74,17 +74,17 @@ class Generation:
     def out_of_memory(self, tiled: bool = False) -> str:
         """What to say if the device's memory did not suffice."""
         config = self.parts.config
-        tokens = max(step.seq_len for steps in self.plans for step in steps)
         expert = expert_bytes(config, self.parts.dtype, self.parts.speed.fp8)
-        activations = activation_bytes(config, tokens)
+        activations = activation_bytes(config, max(video.tokens for video in self.videos))
         return explain(self.phase, self.residency, expert, activations, tiled)
 
-    def _conditions(self) -> list[Conditions]:
+    def _conditions(self) -> list[VideoConditions]:
         started = time.perf_counter()
-        texts = self.parts.encode_prompts([p for r in self.requests for p in (r.prompt, r.n_prompt)])
+        requests = [video.request for video in self.videos]
+        texts = self.parts.encode_prompts([p for r in requests for p in (r.prompt, r.n_prompt)])
         for seconds in self.seconds:
             seconds["text"] = time.perf_counter() - started
-        return [Conditions(texts[r.prompt], texts[r.n_prompt], self._image_condition(r)) for r in self.requests]
+        return [VideoConditions(texts[r.prompt], texts[r.n_prompt], self._image_condition(r)) for r in requests]
 
     def _image_condition(self, request: ResolvedRequest) -> Tensor | None:
         if self._image is None:
@@ -93,10 +93,10 @@ class Generation:
         pixels = images.image_tensor(self._image, *request.width_height).to(self.parts.device)
         return images.image_condition(pixels, request.latent_size[0], self.parts.load_vae())
 
-    def _run(self, i: int, conditions: Conditions) -> Iterator[StepDone]:
-        request = self.requests[i]
+    def _run(self, i: int, conditions: VideoConditions) -> Iterator[StepDone]:
+        request = self.videos[i].request
         return denoise(
-            self.plans[i],
+            self.videos[i].steps,
             self._experts,
             self._noise(request),
             conditions,

@@ -1,12 +1,8 @@
-"""Image to video: the size an image asks for, and the condition (4 mask + 16 latent channels) the model reads beside the latents.
-
-The image is the first frame of a video whose other frames are empty; the mask says which frame is given.
-"""
+"""Image to video: the size an image asks for, and the condition (4 mask + 16 latent channels) the model reads beside the latents."""
 
 from __future__ import annotations
 
 import math
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,21 +10,15 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from wan22.config import SPATIAL_STRIDE, parse_size
-
-MULTIPLE = 2 * SPATIAL_STRIDE  # of the VAE and of the transformer's patch
-MASK_CHANNELS = 4  # one for each video frame of a latent frame
-
-
-class ImageEncoder(Protocol):
-    def encode_image(self, image: Tensor, latent_frames: int) -> Tensor: ...
+from wan.image import ImageEncoder, masked
+from wan22.config import SIDES, parse_size
 
 
 def size_for(image: Image.Image, size: str) -> str:
     """The image's own shape at about the area of `size`, in multiples of 16: image to video never crops."""
     width, height = parse_size(size)
     area, aspect = width * height, image.height / image.width
-    rows, columns = (int(math.sqrt(side) // MULTIPLE) * MULTIPLE for side in (area * aspect, area / aspect))
+    rows, columns = (int(math.sqrt(side) // SIDES) * SIDES for side in (area * aspect, area / aspect))
     if not rows * columns:
         raise ValueError(
             f"an image of {image.width}x{image.height} is too narrow for a video of the area of {size}; crop it"
@@ -44,7 +34,4 @@ def image_tensor(image: Image.Image, width: int, height: int) -> Tensor:
 
 def image_condition(image: Tensor, latent_frames: int, vae: ImageEncoder) -> Tensor:
     """(1, 20, latent_frames, H/8, W/8) for `image` (1, 3, H, W)."""
-    latents = vae.encode_image(image, latent_frames).float()
-    mask = torch.zeros_like(latents[:, :1]).repeat(1, MASK_CHANNELS, 1, 1, 1)
-    mask[:, :, 0] = 1
-    return torch.cat([mask, latents], dim=1)
+    return masked(vae.encode_image(image, latent_frames).float())

@@ -7,12 +7,12 @@ from typing import Literal
 import torch
 
 from wan.config import WanConfig
+from wan.device import GIB
 from wan.fast.expert import OptimizedWanModel
 from wan.fast.fp8 import quantise
 
 Residency = Literal["both", "one", "stream"]
 Phase = Literal["text", "image", "denoise", "decode"]
-GIB = 2**30
 LIGHTER = {"both": "--residency one", "one": "--residency stream", "stream": "a smaller --size or --frame_num"}
 
 

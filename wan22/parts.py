@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from wan.config import WanConfig
+from wan.device import release
 from wan.fast.speed import Speed
 from wan.files.checkpoint import find_in, load_t5, load_vae, load_wan, open_weights
 from wan.files.config_files import parse_config, read_config
@@ -21,7 +22,7 @@ from wan.modules.streaming import StreamedDecoder
 from wan.modules.vae import WanVAE
 from wan.text import TextEncoder, Tokenizer
 from wan22.config import NO_SWITCH, Task
-from wan22.experts import HOST, release
+from wan22.experts import HOST
 from wan22.plan import Expert
 
 

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from wan.device import wait_for
 from wan.modules.model import WanModel
 from wan.solvers import SOLVERS, History
 from wan22 import frames
@@ -27,7 +28,7 @@ class ExpertSource(Protocol):
 
 
 @dataclass(frozen=True)
-class Conditions:
+class VideoConditions:
     """What one video is made from: prompt embeddings (L, text_dim), and for image to video the condition of all frames."""
 
     context: Tensor
@@ -55,7 +56,7 @@ def denoise(
     steps: Sequence[Step],
     experts: ExpertSource,
     noise: Tensor,
-    conditions: Conditions,
+    conditions: VideoConditions,
     solver_name: str = "unipc",
     half_noise: frames.Start = "alternate",
 ) -> Iterator[StepDone]:
@@ -94,7 +95,7 @@ def velocity(
 class Texts:
     """The two prompts as the present expert embeds them; each expert has its own embedding, done once for all its steps."""
 
-    def __init__(self, conditions: Conditions):
+    def __init__(self, conditions: VideoConditions):
         self._contexts = {"cond": conditions.context, "uncond": conditions.context_null}
         self._embedded: dict[Prompt, Any] = {}
 
@@ -114,12 +115,6 @@ def check_tokens(model: WanModel, latents: Tensor, step: Step) -> None:
     _, _, latent_frames, rows, columns = latents.shape
     tokens = (latent_frames // depth) * (rows // height) * (columns // width)
     assert (latent_frames, tokens) == (step.latent_frames, step.seq_len), f"step {step.index}: {tokens} tokens, {step}"
-
-
-def wait_for(device: torch.device) -> None:
-    """Until the device has done what it was given, so that seconds are those of the work."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def one_by_one(plans: Sequence[Sequence[Step]], runs: Sequence[Iterator[StepDone]]) -> Iterator[tuple[int, StepDone]]:

@@ -7,6 +7,7 @@ columns of one table. The pipeline reads it row by row and has no rule of its ow
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from wan.config import WanConfig
@@ -47,8 +48,41 @@ class Totals:
     relative_cost: float  # arithmetic of all forwards, attention included, as a share of the exact plan's
 
 
-def plan(asked: Request) -> tuple[Step, ...]:
+@dataclass(frozen=True)
+class PlannedVideo:
+    """A request with nothing left open and its plan, made once: whoever asks about a run is handed this."""
+
+    request: ResolvedRequest
+    steps: tuple[Step, ...]
+
+    @property
+    def tokens(self) -> int:
+        """Of the longest forward."""
+        return max(step.seq_len for step in self.steps)
+
+    @cached_property
+    def totals(self) -> Totals:
+        model, exact = find_task(self.request.task).model, self.request.exact()
+        exact_steps = self.steps if exact == self.request else make_steps(exact)
+        return Totals(
+            high=sum(s.expert == "high" for s in self.steps),
+            low=sum(s.expert == "low" for s in self.steps),
+            forwards=sum(s.forwards for s in self.steps),
+            token_forwards=sum(s.forwards * s.seq_len for s in self.steps),
+            relative_cost=cost(self.steps, model) / cost(exact_steps, model),
+        )
+
+
+def planned(asked: Request) -> PlannedVideo:
     request = asked.resolved()
+    return PlannedVideo(request, make_steps(request))
+
+
+def plan(asked: Request) -> tuple[Step, ...]:
+    return make_steps(asked.resolved())
+
+
+def make_steps(request: ResolvedRequest) -> tuple[Step, ...]:
     task = find_task(request.task)
     schedule = SCHEDULES[request.sample_solver](request.sample_steps, request.sample_shift)
     experts = [expert_of(task, t) for t in schedule.timesteps]
@@ -129,17 +163,6 @@ def sequence_length(request: ResolvedRequest, model: WanConfig, latent_frames: i
     _, rows, columns = request.latent_size
     depth, height, width = model.patch_size
     return (latent_frames // depth) * (rows // height) * (columns // width)
-
-
-def totals(request: Request) -> Totals:
-    steps, model = plan(request), find_task(request.task).model
-    return Totals(
-        high=sum(s.expert == "high" for s in steps),
-        low=sum(s.expert == "low" for s in steps),
-        forwards=sum(s.forwards for s in steps),
-        token_forwards=sum(s.forwards * s.seq_len for s in steps),
-        relative_cost=cost(steps, model) / cost(plan(request.exact()), model),
-    )
 
 
 def cost(steps: tuple[Step, ...], model: WanConfig) -> float:

@@ -17,7 +17,7 @@ from wan.fast.speed import Speed
 from wan22.compare import compare_frames, of_video
 from wanmini import judge_scenes, judge_world, weights
 from wanmini.clips import HELD_OUT
-from wanmini.judge import SIZE, as_video, by_rollout, make_clips, scene_request
+from wanmini.judge import SIZE, as_video, by_rollout, make_clips, scene_video
 from wanmini.scenes import Scenes, captions
 from wanmini.training import psnr
 
@@ -38,8 +38,8 @@ WAYS: dict[str, Speed] = {"exact": Anywhere(graphs=False), "fp8": Anywhere(graph
 def scenes_cost(prompts: int) -> dict[str, Any]:
     """Distance between the clips of a prompt, and the judge's scores of both."""
     scenes = Scenes.sample(torch.arange(HELD_OUT, HELD_OUT + prompts), held_out=True)
-    requests = [scene_request(text, seed) for seed, text in enumerate(captions(scenes, held_out=True))]
-    made = {way: [f for _, f in make_clips(weights.SCENES, requests, "cpu", speed)] for way, speed in WAYS.items()}
+    videos = [scene_video(text, seed) for seed, text in enumerate(captions(scenes, held_out=True))]
+    made = {way: [f for _, f in make_clips(weights.SCENES, videos, "cpu", speed)] for way, speed in WAYS.items()}
     apart = [of_video(compare_frames(*pair)) for pair in zip(made["exact"], made["fp8"], strict=True)]
     found: dict[str, Any] = {name: sum(getattr(q, name) for q in apart) / prompts for name in ("psnr", "ssim")}
     for way, clips in made.items():

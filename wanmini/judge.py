@@ -27,9 +27,10 @@ from wan.files.checkpoint import find_in, load_vae
 from wan.game.actions import Action
 from wan.game.models import GameModels
 from wan.game.rollout import Sampling
-from wan22.config import TASKS, Request, ResolvedRequest
+from wan22.config import TASKS, Request
 from wan22.generation import Generation
 from wan22.parts import Parts
+from wan22.plan import PlannedVideo, planned
 from wanmini import judge_scenes, judge_world, sizes, weights
 from wanmini.clips import HELD_OUT, SceneSource, WorldSource
 from wanmini.judge_world import QUICK, Extent, Generate
@@ -99,22 +100,18 @@ def _action(models: GameModels, keyboard: Sequence[float], mouse: Sequence[float
     return Action("".join(letters[i] for i, held in enumerate(keyboard) if held), (mouse[0], mouse[1]))
 
 
-def scene_request(prompt: str, seed: int, **flags: Any) -> ResolvedRequest:
+def scene_video(prompt: str, seed: int, **flags: Any) -> PlannedVideo:
     """A clip of the size and length the mini makes; `flags` are a Request's."""
-    own: dict[str, Any] = {
-        "prompt": prompt, "base_seed": seed, "size": f"{sizes.WIDTH}*{sizes.HEIGHT}", "any_size": True,
-        "frame_num": sizes.SCENE_FRAMES, "sample_steps": sizes.SCENE_STEPS, "sample_guide_scale": sizes.SCENE_GUIDANCE,
-    }  # fmt: skip
-    return Request(**(own | flags)).resolved()
+    return planned(Request(**(sizes.SCENE | {"prompt": prompt, "base_seed": seed} | flags)))
 
 
 def make_clips(
-    folder: Path, requests: Sequence[ResolvedRequest], device: str, speed: Speed | None = None
+    folder: Path, videos: Sequence[PlannedVideo], device: str, speed: Speed | None = None
 ) -> Iterator[tuple[float, np.ndarray]]:
-    """Every request's clip, uint8 [F, H, W, 3], by the pipeline of `wan22 t2v`, and the seconds its denoising took."""
-    generation = Generation(Parts(folder, TASKS["t2v-A14B"], device, torch.float32, speed=speed), requests, "both")
+    """Every video's clip, uint8 [F, H, W, 3], by the pipeline of `wan22 t2v`, and the seconds its denoising took."""
+    generation = Generation(Parts(folder, TASKS["t2v-A14B"], device, torch.float32, speed=speed), videos, "both")
     for i, done in generation.steps(warm_up=True):
-        if done.step is generation.plans[i][-1]:
+        if done.step is videos[i].steps[-1]:
             seconds = sum(generation.seconds[i][expert] for expert in ("high", "low"))
             yield seconds, np.concatenate(list(generation.frames(i)))
 
@@ -127,8 +124,8 @@ def as_video(frames: np.ndarray) -> Tensor:
 def judge_prompts(folder: Path, count: int, device: str) -> dict[str, float]:
     """Shares of held-out prompts whose clip shows what they say."""
     scenes = Scenes.sample(torch.arange(HELD_OUT, HELD_OUT + count), held_out=True)
-    requests = [scene_request(text, seed) for seed, text in enumerate(captions(scenes, held_out=True))]
-    clips = (as_video(frames) for _, frames in make_clips(folder, requests, device))
+    videos = [scene_video(text, seed) for seed, text in enumerate(captions(scenes, held_out=True))]
+    clips = (as_video(frames) for _, frames in make_clips(folder, videos, device))
     scores = [judge_scenes.score(judge_scenes.read(clip), scenes[i : i + 1]) for i, clip in enumerate(clips)]
     return {name: torch.cat([score[name] for score in scores]).nanmean().item() for name in scores[0]}
 

@@ -17,7 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wan.game.timeline import Span, latent_frames_for, span
+from wan.game.timeline import Span, span
+from wan.latents import latent_frames_for
 from wanmini.clips import HELD_OUT
 from wanmini.motion import misfit
 from wanmini.sizes import BLOCK

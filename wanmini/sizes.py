@@ -9,9 +9,15 @@ from __future__ import annotations
 from wan.config import ActionConfig, CausalConfig, CLIPConfig, T5Config, VAEConfig, WanConfig
 
 HEIGHT, WIDTH = 96, 160
+SIZE = f"{WIDTH}*{HEIGHT}"  # as a request has it
 BLOCK = 3  # latent frames generated together
 SCENE_FRAMES, SCENE_STEPS = 49, 20  # of a text-to-video clip
 SCENE_GUIDANCE = 2.0  # captions say all there is to a scene: the large model's 3 and 4 overshoot into other colours
+# how the text-to-video mini makes a video unless it is told otherwise
+SCENE = {
+    "size": SIZE, "any_size": True, "frame_num": SCENE_FRAMES, "sample_steps": SCENE_STEPS,
+    "sample_guide_scale": SCENE_GUIDANCE,
+}  # fmt: skip
 DENOISING_STEPS, SHIFT = (1000, 750, 500, 250), 5.0  # read before the shift, as in the released presets
 TEXT_LEN = 64
 

@@ -21,10 +21,9 @@ import torch
 from torch import Tensor
 
 from wan22.compare import compare_frames, of_video
-from wan22.plan import totals
 from wanmini import judge_scenes, weights
 from wanmini.clips import HELD_OUT
-from wanmini.judge import as_video, make_clips, scene_request
+from wanmini.judge import as_video, make_clips, scene_video
 from wanmini.scenes import Scenes, captions
 
 Flags = dict[str, Any]
@@ -76,11 +75,11 @@ def rows(folder: Path, prompts: range, device: str) -> Iterator[dict[str, Any]]:
     texts = captions(scenes, held_out=True)
     exact: dict[str, list[np.ndarray]] = {EXACT: [], f"{EXACT}, dpm++": []}
     for way, flags in WAYS.items():
-        requests = [scene_request(text, seed, **flags) for text, seed in zip(texts, prompts, strict=True)]
-        for i, (seconds, frames) in enumerate(make_clips(folder, requests, device)):
+        videos = [scene_video(text, seed, **flags) for text, seed in zip(texts, prompts, strict=True)]
+        for i, (seconds, frames) in enumerate(make_clips(folder, videos, device)):
             if way in exact:
                 exact[way].append(frames)
-            found = {"way": way, "prompt": prompts[i], "seconds": round(seconds, 4), **asdict(totals(requests[i]))}
+            found = {"way": way, "prompt": prompts[i], "seconds": round(seconds, 4), **asdict(videos[i].totals)}
             yield found | read(frames, scenes[i : i + 1]) | against(exact[baseline_of(way)][i], frames)
 
 

@@ -67,7 +67,7 @@ def edge_energy(video: Tensor) -> Tensor:
     return (mean + 1e-5).sqrt().unflatten(0, (len(video), -1))[:, :, 0]
 
 
-class Data:
+class DecoderData:
     """Clips with the latents of a frozen encoder: (latents, video, weight of each pixel, what is judged)."""
 
     def __init__(self, args: argparse.Namespace, vae: WanVAE, seed: int):
@@ -146,7 +146,7 @@ def window(x: Tensor, rows: Tensor, columns: Tensor, scale: int) -> Tensor:
 
 
 @torch.no_grad()
-def evaluate(vae: WanVAE, data: Data) -> dict[str, float]:
+def evaluate(vae: WanVAE, data: DecoderData) -> dict[str, float]:
     """On held-out clips, without sampling: PSNR in dB, and edges as a share of the real ones."""
     video = data.video(0)
     out = torch.cat([vae.decode(vae.encode_moments(v[None], whole=True)[0], whole=True) for v in video]).clamp(-1, 1)
@@ -178,7 +178,7 @@ def train(args: argparse.Namespace) -> dict[str, float]:
     for part in (vae.encoder, vae.conv1):
         part.requires_grad_(False)
     learner = Learner(vae, run, args.rate, args.last)
-    data = Data(args, vae, seed=args.seed * 10_000_000)
+    data = DecoderData(args, vae, seed=args.seed * 10_000_000)
     compute = torch.compile(losses, dynamic=False) if args.compile else losses
 
     def update(latents: Tensor, video: Tensor, weight: Tensor, judged: Tensor) -> tuple[Tensor, ...]:
@@ -203,7 +203,7 @@ def train(args: argparse.Namespace) -> dict[str, float]:
         if run.time_to_save():
             save(step + 1)
     args.batch = args.batch_held_out
-    found = evaluate(save(step + 1), Data(args, vae, HELD_OUT))
+    found = evaluate(save(step + 1), DecoderData(args, vae, HELD_OUT))
     run.note(step, **{f"held_out_{name}": value for name, value in found.items()})
     draw_curve([run.journal], run.out / f"{run.name}.png", ("loss", "psnr"))
     return found

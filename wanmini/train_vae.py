@@ -44,7 +44,7 @@ def losses(vae: WanVAE, video: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, T
     return error.abs().mean() + 2 * square + EDGE_WEIGHT * edges + KL_WEIGHT * kl, square, kl
 
 
-class Data:
+class VAEData:
     """One batch in `scene_every` is scenes, the others are walks."""
 
     def __init__(self, args: argparse.Namespace, device: torch.device, seed: int):
@@ -60,7 +60,7 @@ class Data:
 
 
 @torch.no_grad()
-def evaluate(vae: WanVAE, held_out: Data) -> dict[str, float]:
+def evaluate(vae: WanVAE, held_out: VAEData) -> dict[str, float]:
     """Mean PSNR in dB of a batch of held-out walks and of one of scenes, without sampling."""
     found = {}
     walks = held_out.walks.draw(0, held_out.args.batch, held_out.args.frames)
@@ -71,7 +71,7 @@ def evaluate(vae: WanVAE, held_out: Data) -> dict[str, float]:
 
 
 @torch.no_grad()
-def statistics(vae: WanVAE, data: Data, batches: int = 4) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def statistics(vae: WanVAE, data: VAEData, batches: int = 4) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each latent channel, over walks and scenes alike."""
     latents = torch.cat([vae.encode_moments(data.batch(step), whole=True)[0] for step in range(batches)])
     flat = latents.transpose(0, 1).flatten(1)
@@ -79,7 +79,7 @@ def statistics(vae: WanVAE, data: Data, batches: int = 4) -> tuple[tuple[float, 
 
 
 def save(
-    run: Run, learner: Learner, data: Data, config: VAEConfig, device: torch.device, steps: int, **notes: float
+    run: Run, learner: Learner, data: VAEData, config: VAEConfig, device: torch.device, steps: int, **notes: float
 ) -> WanVAE:
     """The averaged weights with the statistics of their latents; returns them as a float32 model that does not normalise."""
     vae = WanVAE(config).to(device)
@@ -100,7 +100,7 @@ def train(args: argparse.Namespace) -> dict[str, float]:
     first = restore(vae, args.resume / "vae") if args.resume else 0
     vae = vae.to(device, torch.bfloat16 if device.type == "cuda" else torch.float32)
     learner = Learner(vae, run, args.rate, args.last)
-    data = Data(args, device, seed=args.seed * 10_000_000)
+    data = VAEData(args, device, seed=args.seed * 10_000_000)
     step_losses = torch.compile(losses, dynamic=False) if args.compile else losses
     shape = (args.batch, config.z_dim, (args.frames - 1) // 4 + 1, args.height // 8, args.width // 8)
     step = first
@@ -113,7 +113,7 @@ def train(args: argparse.Namespace) -> dict[str, float]:
         if run.time_to_save():
             save(run, learner, data, config, device, step + 1, loss=loss.item())
     vae = save(run, learner, data, config, device, step + 1, loss=loss.item())
-    found = evaluate(vae, Data(args, device, HELD_OUT))
+    found = evaluate(vae, VAEData(args, device, HELD_OUT))
     run.note(step, **found)
     draw_curve([run.journal], run.out / "train_vae.png", ("loss", "psnr", "kl"))
     return found

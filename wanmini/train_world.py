@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from wan.files.checkpoint import load_vae
+from wan.latents import video_frames
 from wan.modules.attention import use_backend
 from wan.modules.causal_model import CausalWanModel
 from wan.modules.clip import CLIPVision
@@ -35,7 +36,7 @@ from wanmini.own_rollout import own_latents
 from wanmini.teacher_forcing import Given, Passes, teacher_forced
 from wanmini.training import Learner, Replayed, Run, options, psnr, restore, store
 from wanmini.world.render import shade
-from wanmini.world_pool import WorldPool, encode, picture, video_frames
+from wanmini.world_pool import WorldPool, encode, picture
 
 SHIFT = 3.0  # of the noise levels drawn from all
 PAST_NOISE = 0.1  # the most that is added to a true past

@@ -9,14 +9,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from wan.image import masked
+from wan.latents import video_frames
 from wan.modules.vae import WanVAE
 from wanmini.clips import WorldClips, WorldSource
-
-MASK_CHANNELS = 4
-
-
-def video_frames(latent_frames: int) -> int:
-    return 4 * (latent_frames - 1) + 1
 
 
 @torch.no_grad()
@@ -24,12 +20,9 @@ def encode(vae: WanVAE, clips: WorldClips, latent_frames: int) -> dict[str, Tens
     """What is kept of clips: latents, what the model is given beside them, and the start image as bytes."""
     image = clips.video[:, :, 0]
     latents = vae.encode(clips.video, whole=True)
-    given = vae.encode_image(image, latent_frames)
-    mask = torch.zeros_like(given[:, :MASK_CHANNELS])
-    mask[:, :, 0] = 1
     return {
         "latents": latents,
-        "concat": torch.cat([mask, given], 1),
+        "concat": masked(vae.encode_image(image, latent_frames)),
         "image": ((image + 1) * 127.5).round().byte(),
         "mouse": clips.mouse,
         "keyboard": clips.keyboard,

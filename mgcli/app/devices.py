@@ -1,6 +1,11 @@
-"""Which device and dtype a run gets, and what it used of the device. Imports torch, so commands import it when they run."""
+"""Which device and dtype a run gets, and what is said when its memory does not do. Imports torch, so commands import it when
+they run.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -19,6 +24,10 @@ def device_and_dtype(device_name: str, dtype_name: str) -> tuple[torch.device, t
     return device, getattr(torch, dtype_name)
 
 
-def peak_gib(device: torch.device) -> float | None:
-    """Most memory the device has held for us at once; None where it does not count."""
-    return torch.cuda.max_memory_allocated(device) / 2**30 if device.type == "cuda" else None
+@contextmanager
+def out_of_memory_as(explained: Callable[[torch.OutOfMemoryError], ValueError]) -> Iterator[None]:
+    """Running out of device memory as advice."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise explained(error) from error

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-GIB = 2**30
+from wan.device import GIB
+
 PACKAGES = (
     "torch",
     "triton",

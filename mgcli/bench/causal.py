@@ -8,14 +8,14 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from mgcli.bench.ladder import Calls, Case, speed_rung
+from mgcli.bench.ladder import COMPILED, Calls, Case, speed_rung
 from mgcli.bench.random_weights import random_model
 from mgcli.bench.sizes import CONDITION_CHANNELS, Draw, GameSize
 from mgcli.bench.work import Work, causal_forward
 from wan.fast.engine import Engine
 from wan.fast.speed import Speed
 from wan.game.rollout import LATENT_CHANNELS
-from wan.game.timeline import video_frames
+from wan.latents import video_frames
 
 TIMESTEP = 713.9794  # the last one of the released models
 WAYS = (
@@ -24,7 +24,6 @@ WAYS = (
     ("+ CUDA graph", Speed(graphs=True)),
     ("+ fp8", Speed(graphs=True, fp8=True)),
 )
-COMPILED = Speed(compile=True, graphs=False)
 
 
 def forward_case(size: GameSize, window: int, device: torch.device, compiled: bool = False) -> Case:

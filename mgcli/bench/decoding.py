@@ -16,7 +16,7 @@ from mgcli.bench.work import Work, vae_decode, vae_decode_clip
 from wan.config import VAEConfig
 from wan.fast.speed import Speed
 from wan.game.rollout import LATENT_CHANNELS
-from wan.game.timeline import video_frames
+from wan.latents import video_frames
 from wan.modules.streaming import StreamedDecoder
 from wan.modules.tiny_vae import TinyVAE
 from wan.modules.vae import WanVAE
@@ -38,16 +38,16 @@ def tiny(_: VAEConfig, device: torch.device, dtype: torch.dtype) -> StreamedDeco
 
 
 @dataclass(frozen=True)
-class Way:
+class DecodingWay:
     name: str
     open: OpenDecoder
     kind: Kind = "exact"
 
 
 WAYS = (
-    Way("reference", reference),
-    Way("+ fused kernels", fused),
-    Way("+ tiny VAE", tiny, "lossy"),
+    DecodingWay("reference", reference),
+    DecodingWay("+ fused kernels", fused),
+    DecodingWay("+ tiny VAE", tiny, "lossy"),
 )
 
 

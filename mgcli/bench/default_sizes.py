@@ -7,9 +7,10 @@ import torch
 from mgcli.bench.expert import ExpertSize
 from mgcli.bench.sizes import GameSize
 from wan.game.rollout import Sampling
+from wan.latents import SPATIAL_STRIDE, latent_frames_for
 from wanmini import sizes
 
-LATENT = (sizes.HEIGHT // 8, sizes.WIDTH // 8)
+LATENT = (sizes.HEIGHT // SPATIAL_STRIDE, sizes.WIDTH // SPATIAL_STRIDE)
 
 GAME = GameSize(
     label=f"embedded world's size, random weights: {sizes.HEIGHT}x{sizes.WIDTH}, {sizes.BLOCK} latent frames a block",
@@ -24,11 +25,11 @@ GAME = GameSize(
     tiny_vae=False,  # larger than the VAE of this size
 )
 EXPERT = ExpertSize(
-    label=f"embedded expert's size, random weights: {sizes.WIDTH}*{sizes.HEIGHT}, 49 frames",
+    label=f"embedded expert's size, random weights: {sizes.SIZE}, {sizes.SCENE_FRAMES} frames",
     model=sizes.EXPERT,
     vae=sizes.VAE,
-    latents=(13, *LATENT),
-    size=f"{sizes.WIDTH}*{sizes.HEIGHT}",
+    latents=(latent_frames_for(sizes.SCENE_FRAMES), *LATENT),
+    size=sizes.SIZE,
     dtype=torch.float32,
     vae_dtypes=(torch.float32,),
 )

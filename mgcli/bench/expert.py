@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mgcli.bench.decoding import clip_case
-from mgcli.bench.ladder import Calls, Case, speed_rung
+from mgcli.bench.ladder import COMPILED, Calls, Case, speed_rung
 from mgcli.bench.random_weights import random_model
 from mgcli.bench.sizes import Draw
 from mgcli.bench.timing import Budget
@@ -32,7 +32,6 @@ WAYS = (
     ("+ fused kernels", Speed(graphs=False)),
     ("+ fp8", Speed(graphs=False, fp8=True)),
 )
-COMPILED = Speed(compile=True, graphs=False)
 
 
 @dataclass(frozen=True)

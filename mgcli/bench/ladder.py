@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mgcli.bench.machine import Machine
-from mgcli.bench.timing import Budget, Timing, measure, nothing, release
+from mgcli.bench.timing import Budget, Timing, make_room, measure, nothing
 from mgcli.bench.work import Work, flops
 from wan.fast.speed import Speed
 
@@ -25,6 +25,8 @@ AS_GOOD = 1.1  # times the reference's own error
 ROUNDING = 1e-4  # of float32: where the reference is the truth itself, nobody equals it exactly
 FINITE = 1e6  # what is lossy may differ, not break
 UNPROVEN = 0.05  # two right roundings of a deep bfloat16 model are 1 to 3 % apart: all there is to say without a truth
+
+COMPILED = Speed(compile=True, graphs=False)  # a rung that is asked for
 
 Kind = Literal["exact", "lossy", "peer"]
 
@@ -110,7 +112,7 @@ def climb(case: Case, device: torch.device, budget: Budget, proven: bool = True)
             yield Row(case.name, rung.name, rung.kind, note="needs a CUDA GPU")
             continue
         yield climb_one(case, rung, device, case.budget or budget, judge)
-        release(device)
+        make_room(device)
 
 
 def climb_one(case: Case, rung: Rung, device: torch.device, budget: Budget, judge: Judge) -> Row:
@@ -156,7 +158,7 @@ def true_outputs(case: Case, device: torch.device) -> Tensor | None:
     except torch.OutOfMemoryError:
         log.warning("%s: no room for the reference in float32; rows are compared with the first one", case.name)
         outputs = None
-    release(device)
+    make_room(device)
     return outputs
 
 

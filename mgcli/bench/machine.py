@@ -18,8 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from mgcli.bench.timing import release, wait_for
+from mgcli.bench.timing import make_room
 from mgcli.bench.work import Attention, Convolution, Operation, Product, Work
+from wan.device import wait_for
 from wan.modules.attention import attend_with
 
 FASTEST_FIRST = [
@@ -51,7 +52,7 @@ class Machine:
 
     def floor_ms(self, work: Work, dtype: torch.dtype) -> float:
         seconds = sum(times * self.seconds(operation, dtype) for operation, times in work.items())
-        release(self.device)
+        make_room(self.device)
         return 1000 * seconds
 
     def rates(self, dtype: torch.dtype, typical: Iterable[Operation]) -> dict[str, float]:

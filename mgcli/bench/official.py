@@ -21,9 +21,9 @@ from mgcli.bench.ladder import Case, Rung
 from mgcli.bench.sizes import GameSize
 from mgcli.bench.timing import Budget, Timing
 
-SCRIPT = Path(__file__).with_name("official_process.py")
+PROCESS = "mgcli.bench.official_process"
 
-Job = dict[str, Any]  # `what` is to be done, with what; see the script
+Job = dict[str, Any]  # `what` is to be done, with what; see the process
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class OfficialRun:
         with tempfile.TemporaryDirectory() as folder:
             job, result = Path(folder, "job.pt"), Path(folder, "result.pt")
             torch.save(self.make_job() | {"checkout": str(self.checkout), "budget": asdict(self.budget)}, job)
-            command = [sys.executable, str(SCRIPT), str(job), str(result), str(self.device)]
+            command = [sys.executable, "-m", PROCESS, str(job), str(result), str(self.device)]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode:
                 raise RuntimeError(f"the official code: {done.stderr.strip().splitlines()[-1]}")

@@ -1,4 +1,5 @@
-"""Times the official Matrix-Game and Wan2.2 code: run by path, `official_process.py JOB RESULT DEVICE`; there `wan` is theirs.
+"""Times the official Matrix-Game and Wan2.2 code: `python -m mgcli.bench.official_process JOB RESULT DEVICE`; after `enter`,
+`wan` is theirs.
 
 A checkout is used as it is and nothing of it is kept. Its packages are entered past their __init__ files, which import
 far more than the model; what is not installed of flash-attn and diffusers is stood in for, attention by torch's own.
@@ -11,18 +12,19 @@ import sys
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import torch
-from random_weights import fill  # of this folder, which is the first on the path of a script
-from timing import Budget, measure
 from torch import Tensor, nn
+
+from mgcli.bench.random_weights import fill
+from mgcli.bench.timing import Budget, measure
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, *_: Any, **__: Any) -> Tensor:
     """What flash-attn computes, for [B, L, H, D], in the dtype of the values; no lengths here differ from L."""
-    half = (x.to(v.dtype).transpose(1, 2) for x in (q, k, v))
-    return nn.functional.scaled_dot_product_attention(*half).transpose(1, 2).to(q.dtype)
+    queries, keys, values = (x.to(v.dtype).transpose(1, 2) for x in (q, k, v))
+    return nn.functional.scaled_dot_product_attention(queries, keys, values).transpose(1, 2).to(q.dtype)
 
 
 def enter(checkout: Path) -> None:
@@ -118,7 +120,7 @@ class Decode:
         return self.chunk(len(self.chunks) - 1)
 
 
-class Block:
+class WholeBlock:
     """The forwards and the decode of a block, without what lies between them."""
 
     def __init__(self, job: dict[str, Any], device: torch.device):
@@ -140,12 +142,12 @@ class Expert:
     def __init__(self, job: dict[str, Any], device: torch.device):
         from wan.modules.model import WanModel
 
-        config = job["expert"]
+        config, make = job["expert"], cast(Any, WanModel)  # theirs is made from other arguments than ours
         with torch.device("meta"):
-            self.model = WanModel(**config)
+            self.model = make(**config)
         fill(self.model.to(job["dtype"]).to_empty(device=device))
         width = config["dim"] // config["num_heads"]
-        self.model.freqs = WanModel(dim=width, num_heads=1, num_layers=0).freqs  # no parameter: it stayed on meta
+        self.model.freqs = make(dim=width, num_heads=1, num_layers=0).freqs  # no parameter: it stayed on meta
         self.x, self.prompt, self.job, self.device = job["x"], job["prompt"], job, device
 
     def call(self) -> Tensor:
@@ -180,7 +182,7 @@ class Video:
         return self.vae.decode(self.latents, [0.0, 1.0]).float().clamp(-1, 1).cpu()
 
 
-KINDS = {"forward": Forward, "decode": Decode, "block": Block, "expert": Expert, "video": Video}
+KINDS: dict[str, Any] = {"forward": Forward, "decode": Decode, "block": WholeBlock, "expert": Expert, "video": Video}
 
 
 @torch.no_grad()

@@ -22,10 +22,9 @@ from mgcli.bench.official import Job, beside
 from mgcli.bench.random_weights import values
 from mgcli.bench.sizes import Draw
 from mgcli.bench.timing import Budget
-from mgcli.bench.videos import STEPS, request
+from mgcli.bench.videos import STEPS, planned_video
 from mgcli.bench.work import latent_tokens
 from wan.files.key_names import official_names, recognise
-from wan22.plan import plan
 
 
 def with_diffusers(cases: Iterable[Case], size: ExpertSize, device: torch.device) -> list[Case]:
@@ -66,7 +65,7 @@ def expert_job(size: ExpertSize, shape: tuple[int, int, int], device: torch.devi
 
 def video_job(size: ExpertSize, device: torch.device) -> Job:
     """The forwards of an exact video and its decoding, without what lies between them; one expert stands for both."""
-    exact = plan(request(size, STEPS, {}))
+    exact = planned_video(size, STEPS, {}).steps
     return expert_job(size, size.shape(size.latents[0]), device) | {
         "what": "video",
         "forwards": sum(step.forwards for step in exact),
@@ -94,7 +93,7 @@ def open_transformer(size: ExpertSize, device: torch.device) -> Any:
 
     config = size.model
     with torch.device("meta"):
-        model = WanTransformer3DModel(
+        model: Any = WanTransformer3DModel(
             num_attention_heads=config.num_heads, attention_head_dim=config.dim // config.num_heads,
             in_channels=config.in_dim, out_channels=config.out_dim, text_dim=config.text_dim,
             freq_dim=config.freq_dim, ffn_dim=config.ffn_dim, num_layers=config.num_layers,

@@ -40,21 +40,29 @@ def row_data(row: Row, case: Case, floor: Floor | None, reference_ms: float | No
         return data | {"median_ms": None}
     ms = row.timing.median_ms
     data["speedup"] = reference_ms and reference_ms / ms
-    data["floor_share"] = (
-        floor.ms / ms if floor and row.kind != "lossy" else None
-    )  # which does less than the floor counts
+    # what is lossy does less than the floor counts
+    data["floor_share"] = floor.ms / ms if floor and row.kind != "lossy" else None
     data["frames_per_second"] = case.frames and 1000 * case.frames / ms
     return data | asdict(row.timing)
 
 
 def write(data: dict[str, Any], folder: Path, name: str) -> dict[str, str]:
+    """What was measured first, and then its picture: no minutes are lost to a drawing, and without a time there is none."""
     folder.mkdir(parents=True, exist_ok=True)
-    files = {kind: folder / f"{name}.{kind}" for kind in ("md", "json", "png")}
-    draw(data, files["png"])
-    files["md"].write_text(markdown(data, files["png"].name), encoding="utf-8")
+    kinds = ("md", "json", "png") if timed_cases(data) else ("md", "json")
+    files = {kind: folder / f"{name}.{kind}" for kind in kinds}
+    files["md"].write_text(markdown(data, files.get("png")), encoding="utf-8")
     kept = data | {"files": {kind: path.name for kind, path in files.items()}}  # beside it, wherever the folder goes
     files["json"].write_text(json.dumps(kept, indent=2, default=str) + "\n", encoding="utf-8")
+    if "png" in files:
+        draw(data, files["png"])
     return {kind: str(path) for kind, path in files.items()}
+
+
+def timed_cases(data: dict[str, Any]) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    """The cases of which a row was timed, each with those rows."""
+    rows = [(case, [row for row in case["rows"] if row["median_ms"]]) for case in data["cases"]]
+    return [(case, timed) for case, timed in rows if timed]
 
 
 def as_json(data: dict[str, Any]) -> str:
@@ -128,10 +136,11 @@ def tables(data: dict[str, Any]) -> Iterator[RenderableType]:
 
 def summary(data: dict[str, Any]) -> str:
     wrong = f"wrong: {'; '.join(data['wrong'])}. " if data["wrong"] else ""
-    return f"{wrong}{data['seconds']:.0f} s in all; written to {data['files']['md']}, with .json and .png beside it"
+    beside = " and ".join(f".{kind}" for kind in data["files"] if kind != "md")
+    return f"{wrong}{data['seconds']:.0f} s in all; written to {data['files']['md']}, with {beside} beside it"
 
 
-def markdown(data: dict[str, Any], picture: str) -> str:
+def markdown(data: dict[str, Any], picture: Path | None) -> str:
     compared = "the first row" if data["quick"] else "the reference in float32"
     lines = [
         f"# {data['command']} on {data['hardware']}, {data['date']}",
@@ -139,13 +148,13 @@ def markdown(data: dict[str, Any], picture: str) -> str:
         f"{data['label']}. {software(data)}.",
         "",
         *rates(data["machine"]),
-        f"![ladder]({picture})",
-        "",
+        *([f"![ladder]({picture.name})", ""] if picture else []),
     ]
     for case in data["cases"]:
         names, rows = known_columns(case["rows"])
-        lines += [f"**{heading(case, data['hardware'])}**", "", row_line(names), "|---" * len(names) + "|"]
-        lines += [*map(row_line, rows), *(f"\n{line}" for line in not_timed(case["rows"])), ""]
+        lines += [f"**{heading(case, data['hardware'])}**", ""]
+        lines += [row_line(names), "|---" * len(names) + "|", *map(row_line, rows)] if rows else []
+        lines += [*(f"\n{line}" for line in not_timed(case["rows"])), ""]
     lines.append(
         "Speed-up is over the first row. Floor: the share of the time that the case's own matrix products, attentions and"
         f" convolutions take, each run alone on this machine. fps: frames made a second. GiB: most device memory. Error is relative, against {compared};"
@@ -179,7 +188,7 @@ def draw(data: dict[str, Any], path: Path) -> None:
     """A strip a case, a bar a row, and the floor as a line through them."""
     from matplotlib.figure import Figure  # not pyplot: no display, no global state
 
-    cases = [(case, timed) for case in data["cases"] if (timed := [r for r in case["rows"] if r["median_ms"]])]
+    cases = timed_cases(data)
     heights = [len(rows) + HEADROOM for _, rows in cases]
     figure = Figure(figsize=(9, 0.3 * sum(heights) + 0.45 * len(cases) + 0.5))
     figure.set_layout_engine("constrained", h_pad=0.1)

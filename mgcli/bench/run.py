@@ -19,6 +19,7 @@ from mgcli.app.devices import device_and_dtype
 from mgcli.app.machine import versions
 from mgcli.bench import default_sizes, report, sizes
 from mgcli.bench import expert as expert_bench
+from mgcli.bench import peers as expert_peers
 from mgcli.bench.game import game_cases
 from mgcli.bench.ladder import Case, Row, climb, floor_of
 from mgcli.bench.machine import Machine
@@ -56,9 +57,9 @@ def expert_benchmark(
         cases.append(video_case(size, device))
     if official:
         check_checkout(official, "Wan2.2", has="wan/modules/vae2_2.py")
-        cases = peers.with_official(cases, official.absolute(), size, device, budget_of(request, device))
+        cases = expert_peers.with_official(cases, official.absolute(), size, device, budget_of(request, device))
     if peers:
-        cases = peers.with_diffusers(cases, size, device)
+        cases = expert_peers.with_diffusers(cases, size, device)
     return benchmark(request, size.label, cases, device)
 
 

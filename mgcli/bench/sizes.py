@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from wan.config import UNIVERSAL, WAN21_VAE, CausalConfig, VAEConfig
-from wan.game.conditions import MASK_CHANNELS
 from wan.game.modes import UNIVERSAL as UNIVERSAL_MODE
 from wan.game.modes import Mode
 from wan.game.rollout import LATENT_CHANNELS, Sampling
+from wan.image import MASK_CHANNELS
 
 CONDITION_CHANNELS = MASK_CHANNELS + LATENT_CHANNELS
 

@@ -1,6 +1,6 @@
 """Wall-clock time of a call, the device's work included: median and p90 after warm-up, and the memory it took.
 
-Imports torch only, so that it can also time other people's code in a process where `wan` is theirs.
+Imports torch and wan.device only, so that it can also time other people's code in a process where `wan` becomes theirs.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+
+from wan.device import peak_gib, release, reset_peak, wait_for
 
 
 @dataclass(frozen=True)
@@ -74,24 +76,9 @@ def percentile(samples: list[float], share: float) -> float:
     return sorted(samples)[math.ceil(share * len(samples)) - 1]
 
 
-def wait_for(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def reset_peak(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-
-
-def peak_gib(device: torch.device) -> float | None:
-    return torch.cuda.max_memory_allocated(device) / 2**30 if device.type == "cuda" else None
-
-
-def release(device: torch.device) -> None:
+def make_room(device: torch.device) -> None:
     """Give the memory of what was dropped back, so that the next row has the device to itself."""
     if "torch._dynamo" in sys.modules:
         torch.compiler.reset()  # compiled code holds on to its model
     gc.collect()  # a model and the graphs around it know each other
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
+    release(device)

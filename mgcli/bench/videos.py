@@ -15,42 +15,42 @@ from mgcli.bench.expert import PROMPT_TOKENS, ExpertSize, open_expert
 from mgcli.bench.ladder import Calls, Case, Rung, speed_rung
 from mgcli.bench.sizes import Draw
 from mgcli.bench.timing import ONCE
+from mgcli.video.request import accelerations
 from wan.fast.speed import Speed
-from wan.game.timeline import video_frames
+from wan.latents import video_frames
 from wan.modules.model import WanModel
-from wan22.config import Request, ResolvedRequest
-from wan22.pipeline import Conditions, denoise, draw_noise
-from wan22.plan import Expert, plan
+from wan22.compare import TRUNCATION
+from wan22.config import Request
+from wan22.pipeline import VideoConditions, denoise, draw_noise
+from wan22.plan import Expert, PlannedVideo, planned
 
 EXACT, FP8 = Speed(), Speed(fp8=True)
 STEPS, WARM_STEPS = 20, 3
-HALF = {"enable_half_frame_generation": True}
-TRUNCATED = {"cfg_truncate_steps": 5, "cfg_truncate_high_noise_steps": 3}
-PAIRED = {"frame_completion": "renoise", "half_frame_rope": "stretch", "half_frame_noise": "pairs"}
-RECOMMENDED = HALF | PAIRED | TRUNCATED  # as in configs/wan22/recommended.yaml
-WAYS: dict[str, dict[str, Any]] = {
-    "exact": {},
-    "half frames": HALF,
-    "half frames, improved completion": HALF | {"frame_completion": "improved"},
-    "half frames, CFG truncation 5 and 3": HALF | TRUNCATED,
-    "recommended": RECOMMENDED,
-}
-FP8_WAYS = {"fp8": {}, "recommended + fp8": RECOMMENDED}
+
+
+def ways() -> dict[str, dict[str, Any]]:
+    """What is asked of each video beside its size: the recommended accelerations last, and before them some of theirs."""
+    recommended = accelerations("recommended")
+    half = {"enable_half_frame_generation": True}
+    truncated = {name: recommended[name] for name in TRUNCATION}
+    return {
+        "exact": {},
+        "half frames": half,
+        "half frames, improved completion": half | {"frame_completion": "improved"},
+        f"half frames, CFG truncation {' and '.join(map(str, truncated.values()))}": half | truncated,
+        "recommended": recommended,
+    }
 
 
 def video_case(size: ExpertSize, device: torch.device) -> Case:
     frames = video_frames(size.latents[0])
-    opens = partial(open_video, size, device)
+    opens, made = partial(open_video, size, device), ways()
+    eighth = {"fp8": made["exact"], "recommended + fp8": made["recommended"]}
+    rungs = (Rung(name, partial(opens, asked), kind="lossy" if asked else "exact") for name, asked in made.items())
     return Case(
         name="video",
         title=f"a video of {frames} frames: {STEPS} steps of two experts, decode",
-        rungs=(
-            *(
-                Rung(name, partial(opens, changes), kind="lossy" if changes else "exact")
-                for name, changes in WAYS.items()
-            ),
-            *(speed_rung(name, FP8, partial(opens, changes, FP8)) for name, changes in FP8_WAYS.items()),
-        ),
+        rungs=(*rungs, *(speed_rung(name, FP8, partial(opens, asked, FP8)) for name, asked in eighth.items())),
         dtype=size.dtype,
         frames=frames,
         budget=ONCE,
@@ -59,15 +59,15 @@ def video_case(size: ExpertSize, device: torch.device) -> Case:
 
 def open_video(size: ExpertSize, device: torch.device, changes: dict[str, Any], speed: Speed = EXACT) -> Calls:
     maker = VideoMaker(size, device, speed)
-    maker.make(request(size, WARM_STEPS, changes))  # both lengths, and the decoder
-    return Calls(lambda: None, partial(maker.make, request(size, STEPS, changes)))
+    maker.make(planned_video(size, WARM_STEPS, changes))  # both lengths, and the decoder
+    return Calls(lambda: None, partial(maker.make, planned_video(size, STEPS, changes)))
 
 
-def request(size: ExpertSize, steps: int, changes: dict[str, Any]) -> ResolvedRequest:
+def planned_video(size: ExpertSize, steps: int, changes: dict[str, Any]) -> PlannedVideo:
     # so few steps cannot be truncated
     kept = {k: v for k, v in changes.items() if steps == STEPS or not k.startswith("cfg_")}
     frames = video_frames(size.latents[0])
-    return Request(size=size.size, any_size=True, frame_num=frames, sample_steps=steps, base_seed=0, **kept).resolved()
+    return planned(Request(size=size.size, any_size=True, frame_num=frames, sample_steps=steps, base_seed=0, **kept))
 
 
 class VideoMaker:
@@ -75,20 +75,22 @@ class VideoMaker:
 
     def __init__(self, size: ExpertSize, device: torch.device, speed: Speed):
         self.size, self.device = size, device
-        self.experts: dict[Expert, WanModel] = {
-            name: open_expert(size.model, device, speed, size.dtype, seed) for seed, name in enumerate(("high", "low"))
+        names: tuple[Expert, ...] = ("high", "low")
+        self.experts = {
+            name: open_expert(size.model, device, speed, size.dtype, seed) for seed, name in enumerate(names)
         }
         self.decoder = decoding.fused(size.vae, device, size.vae_dtypes[0])
         draw = Draw(device, size.dtype)
         length = min(PROMPT_TOKENS, size.model.text_len)
-        self.conditions = Conditions(*(draw(length, size.model.text_dim) for _ in range(2)))
+        self.conditions = VideoConditions(*(draw(length, size.model.text_dim) for _ in range(2)))
 
     def get(self, expert: Expert) -> WanModel:
         return self.experts[expert]
 
     @torch.no_grad()
-    def make(self, video: ResolvedRequest) -> None:
-        noise = draw_noise((self.size.model.out_dim, *video.latent_size), video.base_seed, self.device)
-        *_, last = denoise(plan(video), self, noise, self.conditions, video.sample_solver)
+    def make(self, video: PlannedVideo) -> None:
+        request = video.request
+        noise = draw_noise((self.size.model.out_dim, *request.latent_size), request.base_seed, self.device)
+        *_, last = denoise(video.steps, self, noise, self.conditions, request.sample_solver)
         for chunk in self.decoder.decode_chunks(last.latents):
             chunk.clamp(-1, 1).cpu()

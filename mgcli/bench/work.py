@@ -168,7 +168,7 @@ class Frames:
 
     def middle(self, dim: int) -> Work:
         pixels = self.height * self.width
-        attention = [Product(self.pixels, dim, 3 * dim), Attention(self.count, 1, pixels, pixels, dim), Product(self.pixels, dim, dim)]  # fmt: skip
+        attention: list[Operation] = [Product(self.pixels, dim, 3 * dim), Attention(self.count, 1, pixels, pixels, dim), Product(self.pixels, dim, dim)]  # fmt: skip
         return repeated(self.residual(dim, dim), 2) + Counter(attention)
 
     def doubled(self, dim: int, time: bool) -> tuple[Work, Frames]:

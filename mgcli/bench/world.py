@@ -23,7 +23,7 @@ ROLLOUT_SLACK = 1.5
 
 
 @dataclass(frozen=True)
-class Way:
+class WorldWay:
     name: str
     speed: Speed
     decoder: decoding.OpenDecoder
@@ -33,10 +33,10 @@ class Way:
 REFERENCE, FUSED, GRAPHS, _ = (speed for _, speed in causal.WAYS)
 BEST = Speed()  # graphs where they exist
 WAYS = (
-    Way("reference", REFERENCE, decoding.reference),
-    Way("+ fused kernels", FUSED, decoding.fused),
-    Way("+ CUDA graphs", GRAPHS, decoding.fused),
-    Way("+ tiny VAE", BEST, decoding.tiny, "lossy"),
+    WorldWay("reference", REFERENCE, decoding.reference),
+    WorldWay("+ fused kernels", FUSED, decoding.fused),
+    WorldWay("+ CUDA graphs", GRAPHS, decoding.fused),
+    WorldWay("+ tiny VAE", BEST, decoding.tiny, "lossy"),
 )
 
 
@@ -67,7 +67,7 @@ def key_press_case(size: GameSize, device: torch.device) -> Case:
     )
 
 
-def rungs(opens: Callable[[Way, torch.dtype], Calls], size: GameSize) -> tuple[Rung, ...]:
+def rungs(opens: Callable[[WorldWay, torch.dtype], Calls], size: GameSize) -> tuple[Rung, ...]:
     return tuple(
         Rung(way.name, partial(opens, way, size.dtype), way.kind, cuda_only=bool(way.speed.graphs))
         for way in WAYS
@@ -79,20 +79,20 @@ def world_work(size: GameSize, forwards: int) -> Work:
     return repeated(causal.forward_work(size, size.windows[0]), forwards) + decoding.stream_work(size)
 
 
-def open_block(size: GameSize, device: torch.device, way: Way, dtype: torch.dtype) -> Calls:
+def open_block(size: GameSize, device: torch.device, way: WorldWay, dtype: torch.dtype) -> Calls:
     player = KeyPresser(size, open_world(size, device, way, dtype))
     latents = player.fill_window()
     # a decoder of its own changes the frames and not the latents, and has no trained weights to be judged by
     return Calls(lambda: None if way.kind == "lossy" else latents, player.block)
 
 
-def open_key_press(size: GameSize, device: torch.device, way: Way, dtype: torch.dtype) -> Calls:
+def open_key_press(size: GameSize, device: torch.device, way: WorldWay, dtype: torch.dtype) -> Calls:
     player = KeyPresser(size, open_world(size, device, way, dtype))
     player.fill_window()
     return Calls(lambda: None, player.press, prepare=player.world.commit)  # `block` has compared the same ways
 
 
-def open_world(size: GameSize, device: torch.device, way: Way, dtype: torch.dtype) -> World:
+def open_world(size: GameSize, device: torch.device, way: WorldWay, dtype: torch.dtype) -> World:
     engine = causal.open_engine(size, size.windows[0], device, way.speed, dtype)
     decoder = way.decoder(size.vae, device, size.vae_dtype)
     draw = Draw(device, dtype)

@@ -9,7 +9,8 @@ from rich.table import Table
 
 from mgcli.app.console import console
 from mgcli.video.flags import ACCELERATIONS, COMPARISON, IMAGE, MACHINE, PROMPT, VIDEO, takes
-from mgcli.video.request import check_before_loading, wan22_request
+from mgcli.video.request import fitted, open_start, wan22_request
+from wan22.config import seeded
 
 
 @takes(COMPARISON, PROMPT, IMAGE, VIDEO, ACCELERATIONS, MACHINE)
@@ -22,15 +23,17 @@ def compare(flags: dict[str, Any]) -> None:
         raise ValueError(
             "compare takes one prompt, and the preset names a prompt_file; give --prompt and another preset"
         )
-    check_before_loading(request)
+    image = open_start(request)
+    [video] = request.videos()
+    asked = fitted(seeded(video), image)
     from mgcli.video.compare import compare_videos
 
-    data = compare_videos(mode, request, folder)
+    data = compare_videos(mode, asked, request, image, folder)
     console.result(data, table(data))
 
 
 def table(data: dict[str, Any]) -> Table:
-    from wan22.report import quality_cells
+    from mgcli.video.comparison_report import quality_cells
 
     made = Table(
         box=None, pad_edge=False, header_style="bold", caption=f"written to {data['folder']}", caption_justify="left"

@@ -8,7 +8,8 @@ import typer
 from rich.table import Table
 
 from mgcli.app.console import console
-from wan.game.timeline import Span, frame_map, video_frames
+from wan.game.timeline import Span, frame_map
+from wan.latents import video_frames
 
 
 def frames(

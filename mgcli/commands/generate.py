@@ -12,7 +12,7 @@ from mgcli.app.console import console
 from mgcli.app.recording import check_output
 from mgcli.game.batch import length_note, plan_worlds
 from mgcli.game.request import GenerateRequest, game_request
-from wan.game.timeline import video_frames
+from wan.latents import video_frames
 
 Length = Annotated[
     int | None,

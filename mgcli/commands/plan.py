@@ -12,20 +12,17 @@ from mgcli.app.console import console
 from mgcli.video.flags import ACCELERATIONS, MACHINE, OUTPUT, PROMPT, VIDEO, takes
 from mgcli.video.request import wan22_request
 from wan22.config import ResolvedRequest, rounding_note
-from wan22.plan import Step, Totals
-from wan22.plan import plan as make_plan
-from wan22.plan import totals as add_up
+from wan22.plan import Step, Totals, planned
 
 
 @takes(VIDEO, ACCELERATIONS, PROMPT, MACHINE, OUTPUT)
 def plan(flags: dict[str, Any]) -> None:
     """Show what a run would do, step by step, and what it would cost, on the released model; takes the flags of t2v and i2v."""
-    request = wan22_request(flags, planned=True).resolved()
-    steps, totals = make_plan(request), add_up(request)
-    if note := rounding_note(request):
+    video = planned(wan22_request(flags, only_planned=True))
+    if note := rounding_note(video.request):
         console.say(note)
-    data = {"steps": [as_json(step) for step in steps], "totals": asdict(totals)}
-    console.result(data, Group(heading(request), table(steps), summary(totals)))
+    data = {"steps": [as_json(step) for step in video.steps], "totals": asdict(video.totals)}
+    console.result(data, Group(heading(video.request), table(video.steps), summary(video.totals)))
 
 
 def as_json(step: Step) -> dict[str, Any]:

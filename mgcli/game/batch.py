@@ -16,7 +16,7 @@ from mgcli.game.request import RANDOM, GenerateRequest
 from wan.game.actions import ActionScript, script_of, text, walk
 from wan.game.modes import MODES, Mode
 from wan.game.scripts import load_script
-from wan.game.timeline import latent_frames_for, video_frames
+from wan.latents import latent_frames_for, video_frames
 
 DEFAULT_LATENT_FRAMES = 150  # the official length
 # What is shown without a checkpoint when nobody says what to do: 141 frames, 12 blocks. The mini world's walks into the

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import resource
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from mgcli.app.console import console
-from mgcli.app.devices import device_and_dtype, peak_gib
+from mgcli.app.devices import device_and_dtype, out_of_memory_as
 from mgcli.app.models import checkpoint_file
 from mgcli.game.request import MINI_MODE, GameRequest
+from wan.device import peak_gib
 from wan.fast.engine import Engine
 from wan.files.checkpoint import find_in, load_causal, load_clip, load_tiny_vae, load_vae
 from wan.game.models import GameModels
@@ -83,16 +83,13 @@ def _release_of(checkpoint: Path) -> Path:
     raise ValueError(f"no VAE and CLIP near {checkpoint}: say where they are with --pretrained_model_path")
 
 
-@contextmanager
-def explained_memory(request: GameRequest) -> Iterator[None]:
-    """Running out of GPU memory as advice."""
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise ValueError(
+def explained_memory(request: GameRequest) -> AbstractContextManager[None]:
+    return out_of_memory_as(
+        lambda error: ValueError(
             f"not enough GPU memory for {request.height}x{request.width}: use fewer worlds at once, a smaller --height and "
             f"--width, or decode with --tiny_vae (torch says: {str(error).split('. ')[0]})"
-        ) from error
+        )
+    )
 
 
 def facts_of(models: GameModels) -> dict[str, str]:

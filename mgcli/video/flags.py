@@ -47,7 +47,7 @@ VIDEO = Flags("Video", {
 })  # fmt: skip
 
 ACCELERATIONS = Flags("Accelerations", {
-    "accel": (str, "recommended: half frames (renoise, stretch, pairs), truncation 5 and 3: 2.1x less arithmetic at 49 frames and 20 steps, 25 dB from exact; exact: none (default)."),
+    "accel": (str, "recommended: half frames and truncation as in configs/wan22/recommended.yaml: 2.1x less arithmetic at 49 frames and 20 steps, 25 dB from exact; exact: none (default)."),
     "enable_half_frame_generation": (bool, "Lossy: half of the frames for the high-noise expert: 1.6x less arithmetic; as right as exact, but another video, 21 dB away (another seed: 20)."),
     "enable_improved_frame_completion": (bool, "Same as --frame_completion improved; no time, 21 dB too."),
     "frame_completion": (str, "What completes half frames: repeat (default; the solver restarts), improved (it goes on), renoise (inserted frames get their own noise). No time; within 0.2 dB."),

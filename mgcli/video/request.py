@@ -6,23 +6,20 @@ hold either. No torch here: `wan22 plan` answers at once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from mgcli.app.models import MODELS, models_dir, problems
 from mgcli.app.presets import load_preset, resolve
 from wan22.config import Request, find_task, parse_size, seeded
-from wan22.plan import plan
+from wan22.plan import PlannedVideo, planned
 from wanmini import sizes
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 MINI_TASK = "t2v-A14B"  # what the embedded mini is a small one of
-MINI_SIZE = f"{sizes.WIDTH}*{sizes.HEIGHT}"
-# how the mini makes a video unless it is told otherwise
-MINI = {
-    "size": MINI_SIZE, "any_size": True, "frame_num": sizes.SCENE_FRAMES, "sample_steps": sizes.SCENE_STEPS,
-    "sample_guide_scale": sizes.SCENE_GUIDANCE,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -55,12 +52,12 @@ class Wan22Request(Request):
         return [Request(**kept | {"prompt": prompt}) for prompt in prompts]
 
 
-def wan22_request(flags: dict[str, Any], task: str | None = None, planned: bool = False) -> Wan22Request:
+def wan22_request(flags: dict[str, Any], task: str | None = None, only_planned: bool = False) -> Wan22Request:
     """The request of a command that was given these flags; `task` is what the command is for, if it is for one. What is
-    only `planned` needs no weights, so it is planned for the released model."""
+    `only_planned` needs no weights, so that is done for the released model."""
     preset = load_preset(flags.pop("config_path")) if "config_path" in flags else {}
     if "accel" in flags:
-        preset |= load_preset(f"configs/wan22/{flags.pop('accel')}.yaml")
+        preset |= accelerations(flags.pop("accel"))
     preset = {"task": task} | preset if task else preset
     if "sample_guide_scale" in flags:
         flags["sample_guide_scale"] = guide_scale(flags["sample_guide_scale"])
@@ -68,14 +65,19 @@ def wan22_request(flags: dict[str, Any], task: str | None = None, planned: bool 
         flags["dtype"] = one_meaning("--convert_model_dtype", "dtype", "bfloat16", flags)
     if "offload_model" in flags:
         flags["residency"] = residency_of(flags.pop("offload_model"), flags)
-    if not planned and mini_makes(preset | flags):
+    if not only_planned and mini_makes(preset | flags):
         check_mini_size(preset | flags)
-        preset = MINI | preset
+        preset = sizes.SCENE | preset
     request = resolve(Wan22Request, preset, flags)
     if task and request.task != task:
         find_task(request.task, request.enable_half_frame_generation)  # its own reason comes first
         raise ValueError(f"this command is for {task}; for {request.task} use wan22 {request.task[:3]}")
     return request
+
+
+def accelerations(name: str) -> dict[str, Any]:
+    """Those that have a name, as keys of a request: "recommended" or "exact"."""
+    return load_preset(f"configs/wan22/{name}.yaml")
 
 
 def mini_makes(given: dict[str, Any]) -> bool:
@@ -89,10 +91,10 @@ def downloaded(task: str) -> bool:
 
 def check_mini_size(given: dict[str, Any]) -> None:
     """A size of the released model is asked of the released model."""
-    size = given.get("size", MINI_SIZE)
+    size = given.get("size", sizes.SIZE)
     if not given.get("any_size") and parse_size(size) != (sizes.WIDTH, sizes.HEIGHT):
         raise ValueError(
-            f"size {size} is not that of the embedded mini, {MINI_SIZE}: --any_size allows it, `mg download {MINI_TASK}` "
+            f"size {size} is not that of the embedded mini, {sizes.SIZE}: --any_size allows it, `mg download {MINI_TASK}` "
             "fetches the released model, --ckpt_dir names one"
         )
 
@@ -134,11 +136,29 @@ def checkpoint_folder(request: Wan22Request) -> Path:
     return SCENES
 
 
-def check_before_loading(request: Wan22Request) -> None:
-    """Every mistake that can be known without weights."""
+def open_start(request: Wan22Request) -> Image.Image | None:
+    """The image that the videos begin with; one for another task is refused, and so is none where one is needed."""
     if request.image is None and request.task == "i2v-A14B":
         raise ValueError("i2v-A14B needs an image; name one with --image")
     if request.image is not None and request.task != "i2v-A14B":
         raise ValueError(f"--image is for i2v-A14B, not {request.task}")
-    for video in request.videos():
-        plan(seeded(video))
+    if request.image is None:
+        return None
+    from wan.game.conditions import open_image
+
+    return open_image(request.image)
+
+
+def planned_videos(request: Wan22Request, image: Image.Image | None) -> list[PlannedVideo]:
+    """What to make; every mistake that can be known without weights is said here."""
+    return [planned(seeded(fitted(video, image), offset=i)) for i, video in enumerate(request.videos())]
+
+
+def fitted(video: Request, image: Image.Image | None) -> Request:
+    """Image to video takes the shape of its image; the size it was asked for is an area."""
+    if image is None:
+        return video
+    from wan22.image import size_for
+
+    video.resolved()  # the size asked for must be one, before it is replaced
+    return replace(video, size=size_for(image, video.size), any_size=True)

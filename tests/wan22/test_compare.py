@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
-from wan22.compare import CFG, FrameQuality, compare_frames, contestants, of_video
+from mgcli.video.request import accelerations
+from wan22.compare import FrameQuality, compare_frames, contestants, of_video
 from wan22.config import Request
-from wan22.plan import totals
+from wan22.plan import planned
 
+RECOMMENDED = accelerations("recommended")
 REQUEST = Request(size="832*480", frame_num=49, sample_steps=20, prompt="a cat", base_seed=3)
 
 
@@ -20,10 +22,10 @@ REQUEST = Request(size="832*480", frame_num=49, sample_steps=20, prompt="a cat",
     ],
 )
 def test_each_mode_compares_the_exact_request_with_its_own(mode, forwards):
-    made = contestants(mode, REQUEST)
-    assert {name: totals(request).forwards for name, request in made.items()} == forwards
-    assert made["baseline"] == REQUEST
-    assert {(r.prompt, r.base_seed) for r in made.values()} == {("a cat", 3)}
+    made = contestants(mode, REQUEST, RECOMMENDED)
+    assert {name: video.totals.forwards for name, video in made.items()} == forwards
+    assert made["baseline"] == planned(REQUEST)
+    assert {(v.request.prompt, v.request.base_seed) for v in made.values()} == {("a cat", 3)}
 
 
 def test_the_requests_own_flags_decide_the_details():
@@ -31,17 +33,20 @@ def test_the_requests_own_flags_decide_the_details():
         size="832*480", frame_num=49, sample_steps=20, enable_half_frame_generation=True,
         frame_completion="renoise", cfg_truncate_steps=2,
     )  # fmt: skip
-    made = contestants("all_vs_baseline", own)
-    assert made["all"] == own and made["baseline"] == own.exact()
-    assert contestants("cfg_vs_baseline", own)["cfg"].cfg_truncate_high_noise_steps == 0
-    assert contestants("cfg_vs_baseline", REQUEST)["cfg"].cfg_truncate_steps == CFG["cfg_truncate_steps"]
+    made = contestants("all_vs_baseline", own, RECOMMENDED)
+    assert made["all"] == planned(own) and made["baseline"] == planned(own.exact())
+    assert contestants("cfg_vs_baseline", own, RECOMMENDED)["cfg"].request.cfg_truncate_high_noise_steps == 0
+    [_, unsaid] = contestants(
+        "cfg_vs_baseline", REQUEST, {"cfg_truncate_steps": 4, "cfg_truncate_high_noise_steps": 1}
+    ).values()
+    assert (unsaid.request.cfg_truncate_steps, unsaid.request.cfg_truncate_high_noise_steps) == (4, 1)
 
 
 def test_a_contestant_that_cannot_run_is_refused_at_once():
     with pytest.raises(ValueError, match="cfg_truncate_steps 5"):
-        contestants("cfg_vs_baseline", Request(sample_steps=4))
+        contestants("cfg_vs_baseline", Request(sample_steps=4), RECOMMENDED)
     with pytest.raises(ValueError, match="unknown comparison_mode 'half'; use one of half_vs_baseline"):
-        contestants("half", REQUEST)
+        contestants("half", REQUEST, RECOMMENDED)
 
 
 def frames(value: int, count: int = 2) -> list[np.ndarray]:

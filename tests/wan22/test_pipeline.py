@@ -9,7 +9,7 @@ import torch
 from tests.wan.tiny_models import wan_model
 from wan22.config import Request
 from wan22.experts import Experts
-from wan22.pipeline import Conditions, denoise, draw_noise, phase_by_phase
+from wan22.pipeline import VideoConditions, denoise, draw_noise, phase_by_phase
 from wan22.plan import plan
 
 REQUEST = Request(size="64*32", any_size=True, frame_num=17, sample_steps=6)
@@ -30,9 +30,9 @@ class Spy:
         return self.models[expert]
 
 
-def conditions(y=None) -> Conditions:
+def conditions(y=None) -> VideoConditions:
     generator = torch.Generator().manual_seed(7)
-    return Conditions(torch.randn(5, 24, generator=generator), torch.randn(3, 24, generator=generator), y)
+    return VideoConditions(torch.randn(5, 24, generator=generator), torch.randn(3, 24, generator=generator), y)
 
 
 def run(request: Request, experts=None, **kwargs):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from wan22.config import Request
-from wan22.plan import plan, totals
+from wan22.plan import plan, planned
 
 BASE = Request(size="832*480", frame_num=49, sample_steps=20)
 HALF = replace(BASE, enable_half_frame_generation=True)
@@ -48,12 +48,12 @@ def test_half_frames_halve_the_first_expert_only(frame_num, half, full, half_tok
 
 def test_both_accelerations_are_32_forwards_instead_of_40():
     assert [s.forwards for s in plan(BOTH)] == [2] * 10 + [1] * 3 + [2] * 2 + [1] * 5
-    got = totals(BOTH)
+    got = planned(BOTH).totals
     assert (got.high, got.low, got.forwards) == (13, 7, 32)
     assert got.token_forwards == 23 * 10920 + 9 * 20280
-    assert totals(BASE).forwards == 40 and totals(BASE).relative_cost == 1
+    assert planned(BASE).totals.forwards == 40 and planned(BASE).totals.relative_cost == 1
     # measured forwards (0.52 s and 1.25 s at the floor) say 1.6x and 2.2x; arithmetic alone is a little less
-    assert 1 / totals(HALF).relative_cost == pytest.approx(1.6, abs=0.05)
+    assert 1 / planned(HALF).totals.relative_cost == pytest.approx(1.6, abs=0.05)
     assert 1 / got.relative_cost == pytest.approx(2.15, abs=0.1)
 
 

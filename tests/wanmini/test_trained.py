@@ -56,8 +56,8 @@ def shift(clip: Tensor) -> int:
 
 def test_a_prompts_clip_moves_as_the_prompt_says() -> None:
     # half of the usual steps: enough for motion
-    requests = [judge.scene_request(prompt, seed, sample_steps=10) for seed, prompt in enumerate(PROMPTS.values())]
-    made = judge.make_clips(weights.SCENES, requests, "cpu")
+    videos = [judge.scene_video(prompt, seed, sample_steps=10) for seed, prompt in enumerate(PROMPTS.values())]
+    made = judge.make_clips(weights.SCENES, videos, "cpu")
     shown = [MOTIONS[int(judge_scenes.read(judge.as_video(frames)).motion)] for _, frames in made]
     assert shown == list(PROMPTS)
 

@@ -17,14 +17,11 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from wan.image import ImageEncoder, masked
+
 SMALLEST_SIDE = 16
-MASK_CHANNELS = 4
 # Latent frames within which an encoding has settled, generously; encode_image stops by itself when it has.
 ENOUGH_FRAMES = 64
-
-
-class ImageEncoder(Protocol):
-    def encode_image(self, image: Tensor, latent_frames: int) -> Tensor: ...
 
 
 class VisionTower(Protocol):
@@ -96,9 +93,7 @@ class ImageCondition:
 def image_condition(images: Tensor, vae: ImageEncoder, clip: VisionTower) -> ImageCondition:
     """`images` [B, 3, H, W] in [-1, 1]."""
     latents = _settled(vae.encode_image(images, ENOUGH_FRAMES))
-    mask = torch.zeros_like(latents[:, :MASK_CHANNELS])
-    mask[:, :, 0] = 1
-    return ImageCondition(clip.encode(images), torch.cat([mask, latents], dim=1))
+    return ImageCondition(clip.encode(images), masked(latents))
 
 
 def _settled(latents: Tensor) -> Tensor:

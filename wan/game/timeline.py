@@ -1,24 +1,14 @@
 """Which latent frames and which video frames a block is.
 
-The VAE turns its first latent frame into 1 video frame and every later one into 4, so the first block of 3 latent
-frames is 9 video frames and each later block 12. Everything that counts frames asks this file. No torch: the command
-line reads it too.
+The first latent frame is 1 video frame and every later one 4 (wan.latents), so the first block of 3 latent frames is 9
+video frames and each later block 12. Everything that counts blocks asks this file. No torch: the command line reads it too.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-STRIDE = 4  # video frames of every latent frame after the first
-
-
-def video_frames(latent_frames: int) -> int:
-    return 1 + STRIDE * (latent_frames - 1) if latent_frames else 0
-
-
-def latent_frames_for(frames: int) -> int:
-    """The fewest latent frames that decode to at least this many video frames."""
-    return -(-(frames - 1) // STRIDE) + 1
+from wan.latents import video_frames
 
 
 @dataclass(frozen=True)

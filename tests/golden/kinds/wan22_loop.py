@@ -8,7 +8,7 @@ from tests.golden.golden_file import GoldenFile, assert_close
 from wan.config import WanConfig, from_dict
 from wan.modules.model import WanModel
 from wan22.config import TASKS, Request
-from wan22.pipeline import Conditions, denoise
+from wan22.pipeline import VideoConditions, denoise
 from wan22.plan import plan
 
 # float32 all through; guidance and 20 steps of feeding the result back enlarge rounding a little
@@ -32,7 +32,7 @@ def check(golden: GoldenFile) -> None:
     config = from_dict(WanConfig, golden.config)
     experts, noise = Loaded(golden, config), golden["in/noise"][None]
     y = golden["in/y"][None] if "in/y" in golden else None
-    conditions = Conditions(golden["in/context"], golden["in/context_null"], y)
+    conditions = VideoConditions(golden["in/context"], golden["in/context_null"], y)
     task = replace(TASKS["t2v-A14B"], model=config, boundary=float(golden.meta["boundary"]))
     for solver in ("unipc", "dpm++"):
         with patch.dict(TASKS, golden=task):

@@ -59,6 +59,13 @@ def test_list_measures_nothing(app, some, tmp_path, capsys):
     assert some in json.loads(capsys.readouterr().out)["cases"] and not list(tmp_path.iterdir())
 
 
+def test_peers_are_asked_for_by_name(tmp_path, capsys):
+    (tmp_path / "wan/modules").mkdir(parents=True)
+    (tmp_path / "wan/modules/vae2_2.py").touch()
+    assert bench(wan22_app.app, "--list", "--json", "--peers", "--official", str(tmp_path), output=tmp_path) == 0
+    assert "forward-30" in json.loads(capsys.readouterr().out)["cases"]
+
+
 @pytest.mark.parametrize(
     "arguments, said",
     [(["--only", "decoed"], "there are forward-6, decode"), (["--official", "."], "is no checkout of Matrix-Game-2")],
@@ -79,6 +86,29 @@ def test_a_wrong_row_fails_the_run(tmp_path, capsys, monkeypatch):
     assert bench(mg.app, "--only", "decode", output=tmp_path) == 1
     out = capsys.readouterr().out
     assert "5.0e-01 WRONG" in out and "wrong: decode, + mistake" in out
+
+
+def test_where_nothing_could_be_timed_the_report_says_why(tmp_path, capsys, monkeypatch):
+    from mgcli.bench import run as benchmark
+
+    def climb(case, *_, **__):
+        yield Row(case.name, "reference", "exact", wrong=True, note="out of memory")
+
+    monkeypatch.setattr(benchmark, "climb", climb)
+    assert bench(mg.app, "--only", "decode", output=tmp_path) == 1
+    assert "with .json beside it" in capsys.readouterr().out
+    assert {path.suffix for path in tmp_path.iterdir()} == {".md", ".json"}
+    said = (tmp_path / "mg_decode.md").read_text()
+    assert "reference: out of memory" in said and "ladder" not in said and "median" not in said
+
+
+def test_a_picture_that_fails_takes_no_report_with_it(tmp_path, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("no fonts")
+
+    monkeypatch.setattr(bench_report, "draw", broken)
+    assert bench(mg.app, "--only", "decode", output=tmp_path) == 1
+    assert json.loads((tmp_path / "mg_decode.json").read_text())["cases"][0]["rows"][0]["median_ms"] > 0
 
 
 def case_of(goal_ms, *rows):

@@ -11,7 +11,7 @@ from mgcli.bench.expert import RELEASED, ExpertSize, expert_cases
 from mgcli.bench.ladder import climb
 from mgcli.bench.peers import with_diffusers
 from mgcli.bench.timing import ONCE
-from mgcli.bench.videos import RECOMMENDED, video_case
+from mgcli.bench.videos import video_case, ways
 from mgcli.bench.work import flops, wan_forward
 from wan.config import T2V_A14B, VAEConfig
 from wan22.plan import forward_flops
@@ -58,7 +58,8 @@ def test_diffusers_computes_the_same():
 
 def test_recommended_is_the_preset():
     preset = yaml.safe_load((Path(__file__).parents[3] / "configs/wan22/recommended.yaml").read_text())
-    assert preset == RECOMMENDED
+    assert ways()["recommended"] == preset
+    assert "half frames, CFG truncation 5 and 3" in ways()
 
 
 def test_videos_of_every_acceleration():

@@ -201,4 +201,31 @@ def test_official_code_is_a_peer_of_what_it_can_do(tmp_path):
     peers = {case.name: [rung for rung in case.rungs if rung.kind == "peer"] for case in cases}
     assert {name for name, rungs in peers.items() if rungs} == {"forward-6", "decode", "block"}
     [row] = climb(made(*peers["decode"]), CPU, ONCE)
-    assert not row.wrong and row.note.startswith("the official code: ModuleNotFoundError")  # an empty folder
+    assert not row.wrong and row.note == "the official code: ModuleNotFoundError: No module named 'demo_utils'"
+
+
+OFFICIAL_DECODER = """
+import torch
+from wan.modules.sizes import SCALE
+
+
+class VAEDecoderWrapper(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.decoder = torch.nn.Module()
+        self.decoder.decoder_conv_num = 1
+
+    def forward(self, chunk, *cache):
+        return chunk[:, :, :3].repeat_interleave(SCALE, -1), list(cache)
+"""
+
+
+def test_in_the_process_of_the_official_code_wan_is_theirs(tmp_path):
+    for name, text in {"demo_utils/vae_block3.py": OFFICIAL_DECODER, "wan/modules/sizes.py": "SCALE = 8"}.items():
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(text)
+    [decode] = [
+        case for case in with_official(game_cases(TINY, CPU), tmp_path, TINY, CPU, ONCE) if case.name == "decode"
+    ]
+    [row] = climb(made(*(rung for rung in decode.rungs if rung.kind == "peer")), CPU, ONCE)
+    assert row.timing and row.timing.calls == 1, row.note

@@ -3,12 +3,15 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mgcli import wan22_app
 from mgcli.app.errors import run
+from mgcli.video.request import accelerations
+from wan22.config import Request
 
 SMALL = ["--size", "832*480", "--frame_num", "49", "--sample_steps", "20"]
 
@@ -37,6 +40,14 @@ def test_both_accelerations(capsys):
     data = plan(capsys, *SMALL, *flags, "--cfg_truncate_high_noise_steps", "3")
     assert plan(capsys, *SMALL, "--accel", "recommended") == data
     assert plan(capsys, *SMALL, "--accel", "exact") == plan(capsys, *SMALL)
+
+
+def test_the_exact_preset_undoes_whatever_is_lossy():
+    lossy = Request(
+        enable_half_frame_generation=True, enable_improved_frame_completion=True, frame_completion="improved",
+        cfg_truncate_steps=5, cfg_truncate_high_noise_steps=3,
+    )  # fmt: skip
+    assert replace(lossy, **accelerations("exact")) == lossy.exact()
 
 
 def test_a_flag_wins_over_accel_and_accel_over_a_preset(capsys, tmp_path: Path):

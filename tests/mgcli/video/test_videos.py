@@ -17,6 +17,7 @@ from mgcli.video import run as wan22_run
 from mgcli.video.request import wan22_request
 from tests.tiny_checkpoints import TEXT_LEN, write_wan22
 from wan.fast.speed import Speed
+from wan.schedule import SCHEDULES
 from wan.video.reader import read_frames
 from wan22 import parts
 from wanmini import sizes
@@ -116,6 +117,15 @@ def test_many_prompts_load_nothing_twice(t2v, tmp_path, monkeypatch):
     assert encoders == [0, 0]  # the text encoder has gone before an expert comes
     assert [(v["prompt"], v["seed"]) for v in data["videos"]] == [("a cat", 7), ("a dog", 8), ("a bird", 9)]
     assert [p.name for p in sorted(tmp_path.glob("*.mp4"))] == ["a_000.mp4", "a_001.mp4", "a_002.mp4"]
+
+
+@pytest.mark.parametrize(("flags", "plans"), [([], 1), (["--enable_half_frame_generation"], 2)])
+def test_a_plan_is_made_once_a_video(t2v, monkeypatch, flags, plans):
+    """And once more for the exact video that its arithmetic is compared with, where that is another."""
+    made, unipc = [], SCHEDULES["unipc"]
+    monkeypatch.setitem(SCHEDULES, "unipc", lambda *given: made.append(given) or unipc(*given))
+    code, data, _ = t2v("--prompt", "a cat", *flags)
+    assert code == 0 and len(made) == plans, data
 
 
 def test_a_video_from_an_image_has_the_images_shape(t2v, tmp_path):

@@ -12,12 +12,14 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from wan.game.actions import script_of, walk
-from wan.game.conditions import MASK_CHANNELS, image_condition, image_tensor, open_image
+from wan.game.conditions import image_condition, image_tensor, open_image
 from wan.game.modes import MODES, UNIVERSAL
 from wan.game.rollout import Sampling, rollout, scripted
 from wan.game.savepoint import fingerprint, load_world, save_world
 from wan.game.scripts import parse_text
-from wan.game.timeline import blocks_in, frame_map, latent_frames_for, span, video_frames
+from wan.game.timeline import blocks_in, frame_map, span
+from wan.image import MASK_CHANNELS
+from wan.latents import latent_frames_for, video_frames
 from wanmini.random_world import random_world
 from wanmini.weights import mini_world
 

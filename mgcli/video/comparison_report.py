@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from wan22.compare import Made
+from wan22.compare import ComparedVideo
 
 CAPTION_HEIGHT, GAP = 20, 4  # even, as video sides must be
 
@@ -48,7 +48,7 @@ def quality_cells(fact: dict[str, Any]) -> list[str]:
     return [f"{fact['mse']:.2e}", psnr, f"{fact['ssim']:.4f}"]
 
 
-def draw_curves(path: Path, title: str, compared: Sequence[Made]) -> None:
+def draw_curves(path: Path, title: str, compared: Sequence[ComparedVideo]) -> None:
     """PSNR and SSIM of every frame against the baseline."""
     from matplotlib.figure import Figure  # not pyplot: no display, no global state
 
@@ -67,7 +67,7 @@ def draw_curves(path: Path, title: str, compared: Sequence[Made]) -> None:
     figure.savefig(path, dpi=120)
 
 
-def side_by_side(videos: Sequence[Made]) -> Iterator[np.ndarray]:
+def side_by_side(videos: Sequence[ComparedVideo]) -> Iterator[np.ndarray]:
     """Frames uint8 [H, W, 3], each contestant under its name."""
     captions = in_a_row([caption(made.name, made.frames[0].shape[1]) for made in videos])
     for frames in zip(*(made.frames for made in videos), strict=True):

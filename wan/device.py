@@ -1,0 +1,46 @@
+"""What is asked of a device beside computing: to finish, to give memory back, and how much of it was held.
+
+Where there is no CUDA there is nothing to wait for and nobody counts. torch is imported by what needs it only, because the
+command line counts GiB without it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+GIB = 2**30
+
+
+def wait_for(device: torch.device) -> None:
+    """Until the device has done what it was given, so that seconds are those of the work."""
+    if device.type == "cuda":
+        import torch
+
+        torch.cuda.synchronize(device)
+
+
+def release(device: torch.device) -> None:
+    """Let others have the memory of what was just dropped; models have no reference cycles, so dropping frees them."""
+    if device.type == "cuda":
+        import torch
+
+        torch.cuda.empty_cache()
+
+
+def peak_gib(device: torch.device) -> float | None:
+    """Most memory the device has held for us at once since `reset_peak`; None where nobody counts it."""
+    if device.type != "cuda":
+        return None
+    import torch
+
+    return torch.cuda.max_memory_allocated(device) / GIB
+
+
+def reset_peak(device: torch.device) -> None:
+    if device.type == "cuda":
+        import torch
+
+        torch.cuda.reset_peak_memory_stats(device)
