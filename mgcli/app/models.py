@@ -7,7 +7,8 @@ its folder and therefore its VAE and CLIP. What is in the files is wan.files.che
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -20,6 +21,7 @@ class Model:
     source: str  # a repository of huggingface.co, or the https address that `files` are under
     folder: str  # its own inside the folder of all models
     files: tuple[str, ...]  # `*` stands for any number of shards
+    digests: Mapping[str, str] = field(default_factory=dict)  # of files that are not on the hub, which states its own
 
     @property
     def on_hub(self) -> bool:
@@ -38,13 +40,19 @@ def _wan22(repository: str) -> Model:
     return Model(f"Wan-AI/{repository}", repository, (*shared, *experts))
 
 
+def _taehv(file: str, git_id: str) -> Model:
+    """Of one commit: a newer file under the same name would decode other pictures."""
+    commit = "1a88a7dcafa06f46866661c0d687654aafa5521b"
+    return Model(f"https://github.com/madebyollin/taehv/raw/{commit}", "taehv", (file,), {file: git_id})
+
+
 MODELS = {
     "universal": _matrix_game("base_distilled_model/base_distill.safetensors"),
     "gta_drive": _matrix_game("gta_distilled_model/gta_keyboard2dim.safetensors"),
     "templerun": _matrix_game("templerun_distilled_model/templerun_7dim_onlykey.safetensors"),
     "t2v-A14B": _wan22("Wan2.2-T2V-A14B"),
     "i2v-A14B": _wan22("Wan2.2-I2V-A14B"),
-    "taew2_1": Model("https://github.com/madebyollin/taehv/raw/main", "taehv", ("taew2_1.pth",)),
+    "taew2_1": _taehv("taew2_1.pth", "d6ffa27358914606153bbb790bd1da1c5cf822fd"),
 }
 
 

@@ -180,14 +180,15 @@ def session_request(cls: type[GameRequest], script: str) -> dict[str, Any]:
         return {}
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, RecursionError):
         return {}  # reading the actions will say where it is broken
     if not isinstance(record, dict) or not isinstance(record.get("request"), dict):
         return {}
     known = {field.name for field in dataclasses.fields(cls)} - NOT_REPLAYED
     started = {key: value for key, value in record["request"].items() if key in known}
     # of this world: a session may have had several
-    return started | {"seed": record["seed"], "image": [record["image"]]}
+    own = {"seed": record.get("seed"), "image": [record["image"]] if "image" in record else None}
+    return started | {key: value for key, value in own.items() if value is not None}
 
 
 def detected_mode(checkpoint: str) -> str:

@@ -69,6 +69,8 @@ def parse_json(content: str, mode: Mode, source: str = "actions.json") -> Action
         whole = json.loads(content)
     except json.JSONDecodeError as error:
         raise ValueError(f"{source}, line {error.lineno}, column {error.colno}: not JSON ({error.msg})") from None
+    except RecursionError:
+        raise ValueError(f"{source}: nested too deeply to be a script") from None
     if isinstance(whole, dict):
         _same_mode(whole.get("mode", mode.name), mode, source)
         whole = whole.get("actions")
@@ -80,25 +82,35 @@ def parse_json(content: str, mode: Mode, source: str = "actions.json") -> Action
 
 
 def _json_segments(content: str, mode: Mode, source: str) -> Iterator[Segment]:
-    for at, entry in _json_entries(content):
-        line = content.count("\n", 0, at) + 1
-        with _Place(source, line, at - content.rfind("\n", 0, at)):
+    line, begins = 1, 0  # of the line that we are in: number and offset
+    for at, entry in _json_values(content, _json_list(content)):
+        line += content.count("\n", begins, at)
+        begins = content.rfind("\n", begins, at) + 1 or begins
+        with _Place(source, line, at - begins + 1):
             yield _json_entry(entry, mode)
 
 
-def _json_entries(content: str) -> Iterator[tuple[int, Any]]:
-    """Each entry of the list of actions with its offset, which json.loads does not tell."""
-    head = re.match(r'\s*\{.*?"actions"\s*:\s*\[', content, re.DOTALL) or re.match(r"\s*\[", content)
-    assert head, "parse_json saw a list"
-    decoder, at = json.JSONDecoder(), head.end()
-    while content[at := _skip(content, at)] != "]":
-        entry, end = decoder.raw_decode(content, at)
-        yield at, entry
+def _json_list(content: str) -> int:
+    """Where the list of actions begins: the whole, or a member of it (the last of that name, as json.loads has it)."""
+    begins = _skip(content, 0)
+    if content[begins] == "[":
+        return begins
+    values = list(_json_values(content, begins))
+    return {name: at for (_, name), (at, _) in zip(values[::2], values[1::2])}["actions"]
+
+
+def _json_values(content: str, begins: int) -> Iterator[tuple[int, Any]]:
+    """What is in the list or object that begins there, each with its offset, which json.loads does not tell; of an
+    object names and values in turn. `content` is known to be JSON."""
+    decoder, at = json.JSONDecoder(), begins + 1
+    while content[at := _skip(content, at)] not in "]}":
+        value, end = decoder.raw_decode(content, at)
+        yield at, value
         at = end
 
 
 def _skip(content: str, at: int) -> int:
-    while content[at] in " \t\r\n,":
+    while content[at] in " \t\r\n,:":
         at += 1
     return at
 
@@ -120,7 +132,7 @@ def _json_entry(entry: Any, mode: Mode) -> Segment:
 def _mouse(given: Any) -> Turn | None:
     if given is None:
         return None
-    if not isinstance(given, list) or len(given) != 2 or not all(isinstance(v, int | float) for v in given):
+    if not isinstance(given, list) or len(given) != 2 or not all(type(v) in (int, float) for v in given):
         raise ValueError(f"mouse {given!r}: give [pitch, yaw], such as [0, 0.1]")
     return float(given[0]), float(given[1])
 
@@ -164,7 +176,7 @@ def _script(mode: Mode, segments: Iterator[Segment], source: str) -> ActionScrip
 
 def _same_mode(named: Any, mode: Mode, source: str) -> None:
     if named != mode.name:
-        known = f"its mode is one of {', '.join(MODES)}" if named not in MODES else f"this model plays {mode.name}"
+        known = f"this model plays {mode.name}" if named in list(MODES) else f"its mode is one of {', '.join(MODES)}"
         raise ValueError(f"{source} is a script for mode {named}: {known}")
 
 

@@ -1,1 +1,1 @@
-"""Video files: writer, fragments, reader."""
+"""Video files: writer, encoder (ffmpeg), fragments, reader."""

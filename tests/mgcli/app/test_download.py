@@ -1,5 +1,6 @@
 """`mg download` against a hub made of a folder and a real HTTP server on loopback."""
 
+import hashlib
 import io
 import json
 import re
@@ -16,7 +17,7 @@ import torch
 
 from mgcli import mg
 from mgcli.app import models
-from mgcli.app.downloads import RemoteFile, Web, missing, require_space, size_text, verify
+from mgcli.app.downloads import RemoteFile, Web, digest_of, missing, require_space, size_text, verify
 from mgcli.app.errors import run
 from mgcli.app.models import MODELS, Model, problems
 
@@ -36,15 +37,19 @@ class FolderHub:
     """What mgcli uses of huggingface_hub.HfApi, over a folder: list a repository, put one of its files into a local_dir."""
 
     def __init__(self, root: Path) -> None:
-        self.root, self.fetched, self.dies_at = root, [], ""
+        self.root, self.fetched, self.dies_at, self.damages = root, [], "", ""
 
     def model_info(self, repo: str, files_metadata: bool) -> SimpleNamespace:
         assert files_metadata
         paths = sorted(p for p in (self.root / repo).rglob("*") if p.is_file())
-        siblings = [
-            SimpleNamespace(rfilename=str(p.relative_to(self.root / repo)), size=p.stat().st_size) for p in paths
-        ]
-        return SimpleNamespace(sha="abc123", siblings=siblings)
+        return SimpleNamespace(sha="abc123", siblings=[self.sibling(p, p.relative_to(self.root / repo)) for p in paths])
+
+    def sibling(self, path: Path, name: Path) -> SimpleNamespace:
+        """Weights lie in LFS, which has their SHA-256; the rest in git, which has an id of its own for them."""
+        lfs = SimpleNamespace(sha256=digest_of(path, 64)) if path.suffix == ".safetensors" else None
+        return SimpleNamespace(
+            rfilename=str(name), size=path.stat().st_size, lfs=lfs, blob_id="0" * 40 if lfs else digest_of(path, 40)
+        )
 
     def hf_hub_download(self, repo: str, path: str, revision: str, local_dir: Path) -> str:
         assert revision == "abc123"
@@ -53,7 +58,10 @@ class FolderHub:
         self.fetched.append(path)
         target = local_dir / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        return str(shutil.copy(self.root / repo / path, target))
+        shutil.copy(self.root / repo / path, target)
+        if path == self.damages:
+            target.write_bytes(target.read_bytes()[:-1] + b"?")
+        return str(target)
 
 
 @pytest.fixture
@@ -107,6 +115,18 @@ def test_a_damaged_file_is_named(hub: FolderHub, tmp_path: Path, capsys: pytest.
     assert "base_distill.safetensors" in error and "delete" in error
 
 
+@pytest.mark.parametrize("name", [CHECKPOINT, "Wan2.1_VAE.pth"])
+def test_a_file_of_another_content_is_not_kept(
+    hub: FolderHub, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+):
+    hub.damages = name
+    assert run(mg.app, ["download", "universal"]) == 2
+    assert f"{name} has another content" in capsys.readouterr().err
+    assert not (tmp_path / "models" / "Matrix-Game-2.0" / name).exists()
+    hub.damages = ""
+    assert run(mg.app, ["download", "universal"]) == 0
+
+
 def test_a_renamed_file_is_named(hub: FolderHub, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     (tmp_path / "hub" / "Skywork" / "Matrix-Game-2.0" / CHECKPOINT).unlink()
     assert run(mg.app, ["download", "universal"]) == 2
@@ -131,8 +151,9 @@ def test_disk_check(tmp_path: Path):
 
 @pytest.fixture
 def server() -> Iterator[SimpleNamespace]:
-    """Serves `content` at any path; `ranges` says whether it honours Range; `asked` records what was asked for."""
-    state = SimpleNamespace(content=torch_bytes(), ranges=True, asked=[])
+    """Serves `content` at any path, `most` bytes at a time; `ranges` says whether it honours Range; `asked` records what
+    was asked for."""
+    state = SimpleNamespace(content=torch_bytes(), ranges=True, asked=[], most=None)
 
     class Handler(BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
@@ -142,8 +163,10 @@ def server() -> Iterator[SimpleNamespace]:
             asked = re.match(r"bytes=(\d+)-", self.headers.get("Range", ""))
             state.asked.append(asked and int(asked[1]))
             start = int(asked[1]) if asked and state.ranges else 0
+            if start >= len(state.content):
+                return self.answer(416, b"")
             self.answer(206 if start else 200, state.content[start:])
-            self.wfile.write(state.content[start:])
+            self.wfile.write(state.content[start:][: state.most])
 
         def answer(self, status: int, body: bytes) -> None:
             self.send_response(status)
@@ -174,6 +197,42 @@ def test_web_resumes(server: SimpleNamespace, tmp_path: Path, ranges: bool, had:
     assert (tmp_path / "taew2_1.pth").read_bytes() == server.content
     assert server.asked == [had or None] and not list(tmp_path.glob("*.part"))
     verify(files, tmp_path)
+
+
+def test_a_download_cut_short_is_not_the_file_and_goes_on(server: SimpleNamespace, tmp_path: Path):
+    server.most = 700
+    source = Web(Model(server.address, "taehv", ("taew2_1.pth",)))
+    [file] = source.files()
+    with pytest.raises(ConnectionError, match="broke off after 0.0 MB of 0.0 MB; the same command goes on there"):
+        source.fetch(file, tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["taew2_1.pth.part"]
+    server.most = None
+    source.fetch(file, tmp_path)
+    assert (tmp_path / "taew2_1.pth").read_bytes() == server.content and server.asked == [None, 700]
+
+
+def test_a_part_that_is_whole_is_finished_and_one_that_is_too_long_begun_again(server: SimpleNamespace, tmp_path: Path):
+    source = Web(Model(server.address, "taehv", ("taew2_1.pth",), {"taew2_1.pth": git_id(server.content)}))
+    [file] = source.files()
+    for had, asked in ((server.content, []), (server.content + b"more", [None])):
+        (tmp_path / "taew2_1.pth.part").write_bytes(had)
+        source.fetch(file, tmp_path)
+        assert (tmp_path / "taew2_1.pth").read_bytes() == server.content and server.asked == asked
+        assert not list(tmp_path.glob("*.part"))
+
+
+def test_another_content_of_the_same_size_is_not_the_file(server: SimpleNamespace, tmp_path: Path):
+    source = Web(Model(server.address, "taehv", ("taew2_1.pth",), {"taew2_1.pth": git_id(server.content)}))
+    [file] = source.files()
+    (tmp_path / "taew2_1.pth.part").write_bytes(b"of another version")
+    with pytest.raises(ValueError, match="taew2_1.pth has another content"):
+        source.fetch(file, tmp_path)
+    assert not list(tmp_path.iterdir())
+    source.fetch(file, tmp_path)
+
+
+def git_id(content: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
 def test_what_incomplete_means(tmp_path: Path):

@@ -128,6 +128,12 @@ def test_a_recorded_session_replays_to_the_same_latents(tmp_path, typed):
     assert torch.equal(latents(tmp_path / "c_latents.safetensors"), want)
 
 
+def test_a_script_with_a_request_in_it_plays_its_own_actions(tmp_path):
+    (tmp_path / "mine.json").write_text('{"request": {"actions": ["W*12"]}, "actions": ["S*9"]}')
+    assert stream("--output", tmp_path / "a.mp4", "--script", tmp_path / "mine.json") == 0
+    assert actions_of(tmp_path / "a.json") == "S*9"
+
+
 def test_a_random_session_is_the_random_batch(tmp_path):
     assert (
         stream("--output", tmp_path / "a.mp4", "--script", "random", "--action_seed", 3, "--max_num_output_frames", 9)

@@ -83,6 +83,20 @@ def test_json_and_csv_say_the_same_as_text():
 
 
 @pytest.mark.parametrize(
+    "content, played",
+    [
+        ('{"request":{"actions":["W*12"]},"actions":["S*12"]}', "S*12"),
+        ('{"request": {"actions": "W*12"}, "note": "\\"actions\\": [", "actions": [\n"S*12"]}', "S*12"),
+        ('{"actions": [{"keys": "S"}], "after": {"actions": ["W*12"]}}', "S*1"),
+        ('{"actions": ["W*12"], "actions": ["S*12"]}', "S*12"),  # as json.loads has it
+        ('\n [ "S*12" , "W" ]\n', "S*12 W*1"),
+    ],
+)
+def test_the_actions_of_a_json_are_its_own(content, played):
+    assert str(parse_json(content, UNIVERSAL)) == played
+
+
+@pytest.mark.parametrize(
     "content, where, what",
     [
         ("W*24 WX*12", "line 1, column 6", "'X' is not a key of mode universal: its keys are W S A D I K J L"),
@@ -113,6 +127,11 @@ def test_mistakes_in_text_name_line_and_column(content, where, what):
         ('["W", 7]', "line 1, column 7"),
         ('[{"keys": "W", "mouse": [0.1]}]', "give [pitch, yaw]"),
         ('["W"', "line 1, column 5: not JSON"),
+        ('{"request": {"actions": ["X"]},\n"actions": ["W", \n\n  "S", "X"]}', "line 4, column 8: 'X' is not a key"),
+        ('{"request": {"actions": ["X"]}}', "give a list of actions"),
+        ('{"mode": ["universal"], "actions": ["W"]}', "is a script for mode ['universal']: its mode is one of"),
+        ('[{"mouse": [true, 0]}]', "give [pitch, yaw]"),
+        ("[" * 10**5, "nested too deeply"),
         ("7", "give a list of actions"),
         ('{"mode": "templerun", "actions": ["W"]}', "is a script for mode templerun: this model plays universal"),
         ("[]", "no action in it"),

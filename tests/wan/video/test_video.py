@@ -5,12 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
+import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from wan.video import writer as video
+from wan.video import encoder, ffmpeg
 from wan.video.reader import count_frames, read_frames
 from wan.video.writer import VideoWriter
 
@@ -67,7 +69,6 @@ WRITE_AND_HANG = """
 import sys, time
 sys.path.insert(0, {root!r})
 from tests.wan.video.test_video import clip
-from wan.video import writer as video
 from wan.video.writer import VideoWriter
 writer = VideoWriter({path!r})
 for frames in (9, 12, 12):
@@ -146,8 +147,8 @@ def test_a_full_disk_at_the_first_write_leaves_nothing(tmp_path):
 
 
 def test_an_encoder_that_only_swallows_is_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(video, "_encode_command", lambda *_: ["sh", "-c", "cat > /dev/null"])
-    monkeypatch.setattr(video, "SECONDS_TO_ENCODE", 0.2)
+    monkeypatch.setattr(encoder, "_encode_command", lambda *_: ["sh", "-c", "cat > /dev/null"])
+    monkeypatch.setattr(encoder, "SECONDS_TO_ENCODE", 0.2)
     with pytest.raises(RuntimeError, match="gave nothing for 0.2 s"), VideoWriter(tmp_path / "a.mp4") as writer:
         writer.write(clip(9))
 
@@ -159,3 +160,50 @@ def test_a_dead_encoder_is_an_error_and_keeps_what_was_finished(tmp_path):
         writer._encoder._process.kill()
         writer.write(clip(12))
     assert count_frames(path) == 9
+
+
+# --- which ffmpeg -----------------------------------------------------------------------------------------------------
+
+
+def program(folder: Path, script: str) -> str:
+    """An ffmpeg of our own making."""
+    path = folder / "ffmpeg"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    "help, option",
+    [
+        ("-vsync              video sync method", "-vsync passthrough"),  # 4.2 to 5.0
+        ("-vsync  video sync method\n-fps_mode  set framerate mode", "-fps_mode passthrough"),
+        ("-fps_mode[:<stream_spec>]  set framerate mode", "-fps_mode passthrough"),  # after 8
+    ],
+)
+def test_the_option_that_keeps_every_frame_is_the_programs_own(tmp_path, help, option):
+    assert ffmpeg.every_frame(program(tmp_path, f"cat <<'.'\nAdvanced options:\n{help}\n.")) == option
+
+
+def test_the_last_words_of_ffmpeg_are_in_the_error_and_nowhere_else(tmp_path, monkeypatch, capfd):
+    noisy = '[ "$2" = -h ] && exit; yes waiting | head -n 100000 >&2; echo "Unknown encoder \'libx264\'" >&2; exit 8'
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", program(tmp_path, noisy))
+    with pytest.raises(RuntimeError) as caught, VideoWriter(tmp_path / "a.mp4") as writer:
+        writer.write(clip(9))
+    said = "waiting waiting Unknown encoder 'libx264'"
+    assert str(caught.value) == f"ffmpeg ended early with code 8 ({said}): {tmp_path / 'ffmpeg'}"
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.slow  # fetches the oldest imageio-ffmpeg that pyproject.toml allows
+def test_the_oldest_ffmpeg_allowed(tmp_path, monkeypatch):
+    fetch = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(tmp_path), "imageio-ffmpeg==0.5.1"]
+    if subprocess.run(fetch, capture_output=True).returncode:
+        pytest.skip("needs a network")
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        [name] = [name for name in wheel.namelist() if "/binaries/ffmpeg" in name]
+        old = Path(wheel.extract(name, tmp_path))
+    old.chmod(0o755)
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(old))
+    test_every_frame_comes_back_in_order_and_in_its_colours(tmp_path)
+    assert imageio_ffmpeg.get_ffmpeg_version().startswith("4.2")

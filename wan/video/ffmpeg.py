@@ -1,0 +1,49 @@
+"""The ffmpeg program behind every video: which one it is, what it calls things, what it said last.
+
+imageio-ffmpeg brings one, IMAGEIO_FFMPEG_EXE names another; any from 4.2 on will do. What has changed its name since is
+looked up in the program's own help, because builds write their version as they like.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from collections import deque
+from functools import lru_cache
+from typing import IO
+
+import imageio_ffmpeg
+
+MOST_LINES, MOST_LETTERS = 3, 400  # of what it said: one line of an error
+
+
+def program() -> str:
+    return imageio_ffmpeg.get_ffmpeg_exe()
+
+
+@lru_cache
+def every_frame(path: str) -> str:
+    """The option that neither drops nor repeats a frame: `-fps_mode` came with 5.1, `-vsync` has gone since."""
+    command = [path, *"-hide_banner -h long".split()]
+    help = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, start_new_session=True).stdout
+    return "-fps_mode passthrough" if b"\n-fps_mode" in help else "-vsync passthrough"
+
+
+class LastWords:
+    """What a program says on stderr, read as it comes so that it never waits for us; the end of it is kept."""
+
+    def __init__(self, stream: IO[bytes]):
+        self._lines: deque[str] = deque(maxlen=MOST_LINES)
+        self._reader = threading.Thread(target=self._read, args=(stream,), daemon=True)
+        self._reader.start()
+
+    def _read(self, stream: IO[bytes]) -> None:
+        with stream:
+            for line in stream:
+                if text := line.decode(errors="replace").strip():
+                    self._lines.append(text)
+
+    def join(self) -> str:
+        """In one line, once the program has ended; empty if it said nothing."""
+        self._reader.join(timeout=1)  # something it started may still hold the pipe
+        return " ".join(self._lines)[-MOST_LETTERS:]
