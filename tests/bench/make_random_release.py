@@ -1,7 +1,8 @@
 """A folder like the released Matrix-Game 2.0, with random weights: python -m tests.bench.make_random_release FOLDER.
 
 The real layout, names, dtypes and sizes (one variant, VAE, CLIP: 5 GB), so that the command line runs at full size
-without a download; only the pictures mean nothing. `--small` makes toy models instead, each with its config.json.
+without a download; only the pictures mean nothing. `--small` makes toy models instead, each with its config.json. A
+second variant in the same folder shares its VAE and CLIP, as in the release.
 """
 
 from __future__ import annotations
@@ -41,40 +42,46 @@ class RandomWeights:
         self.pool = torch.randn(POOL, generator=self.generator)
 
     def of(self, module: nn.Module, prefix: str, dtype: torch.dtype) -> dict[str, Tensor]:
-        return {prefix + name: self._tensor(name, t.shape).to(dtype) for name, t in module.state_dict().items()}
+        pool = self.pool.to(dtype)  # once: what is drawn is then written without another pass over it
+        return {prefix + name: self._tensor(name, t.shape, pool) for name, t in module.state_dict().items()}
 
-    def _tensor(self, name: str, shape: torch.Size) -> Tensor:
+    def _tensor(self, name: str, shape: torch.Size, pool: Tensor) -> Tensor:
         if len(shape) == 1 and name.endswith("weight") or name.endswith("gamma"):  # a norm
-            return torch.ones(shape)
+            return torch.ones(shape, dtype=pool.dtype)
         if name.endswith("bias"):
-            return torch.zeros(shape)
-        return self._normal(shape) / math.sqrt(math.prod(shape[1:]))
+            return torch.zeros(shape, dtype=pool.dtype)
+        return self._piece(shape.numel(), pool).mul(1 / math.sqrt(math.prod(shape[1:]))).view(shape)
 
-    def _normal(self, shape: torch.Size) -> Tensor:
-        count = shape.numel()
+    def _piece(self, count: int, pool: Tensor) -> Tensor:
         length = min(count, POOL)
         start = int(torch.randint(POOL - length + 1, (1,), generator=self.generator))
-        return self.pool[start : start + length].repeat(-(-count // length))[:count].view(shape)
+        piece = pool[start : start + length]
+        return piece if count == length else piece.repeat(-(-count // length))[:count]
 
 
 def write_release(folder: Path, mode: str, small: bool, seed: int = 0) -> Path:
-    """Everything `mg generate` opens; the path of the checkpoint."""
+    """Everything `mg generate` opens, less what is there already; the path of the checkpoint."""
     weights = RandomWeights(seed)
     causal = folder / CHECKPOINTS[mode]
     causal.parent.mkdir(parents=True, exist_ok=True)
     config = causal_config(mode) if small else CAUSAL_MODELS[mode]
-    save_file(weights.of(_on_meta(CausalWanModel, config), "model.", torch.bfloat16), causal)
+    save_file(weights.of(on_meta(CausalWanModel, config), "model.", torch.bfloat16), causal)
     if small:
         write_config(causal.parent, config)
-        write_part(folder / "vae", weights.of(_on_meta(WanVAE, VAE), "", torch.float32), VAE)
-        write_part(folder / "image_encoder", weights.of(_on_meta(CLIPVision, CLIP), "visual.", torch.float32), CLIP)
-    else:
-        torch.save(weights.of(_on_meta(WanVAE, WAN21_VAE), "", torch.float32), folder / "Wan2.1_VAE.pth")
-        torch.save(weights.of(_on_meta(CLIPVision, CLIP_VIT_H_14), "visual.", torch.float16), folder / CLIP_FILE)
+        write_part(folder / "vae", weights.of(on_meta(WanVAE, VAE), "", torch.float32), VAE)
+        write_part(folder / "image_encoder", weights.of(on_meta(CLIPVision, CLIP), "visual.", torch.float32), CLIP)
+    elif not (folder / CLIP_FILE).exists():
+        write_vae(folder, weights)
+        torch.save(weights.of(on_meta(CLIPVision, CLIP_VIT_H_14), "visual.", torch.float16), folder / CLIP_FILE)
     return causal
 
 
-def _on_meta(cls: type[nn.Module], config: Any) -> nn.Module:
+def write_vae(folder: Path, weights: RandomWeights) -> None:
+    """The one that both products have, as their releases name it."""
+    torch.save(weights.of(on_meta(WanVAE, WAN21_VAE), "", torch.float32), folder / "Wan2.1_VAE.pth")
+
+
+def on_meta(cls: type[nn.Module], config: Any) -> nn.Module:
     with torch.device("meta"):
         return cls(config)
 
