@@ -12,14 +12,14 @@ from collections.abc import Callable, Collection
 from concurrent.futures import Future
 
 import torch
-from torch import nn
 
 from wan.device import release
 from wan.fast.offload import stream_blocks
+from wan.modules.model import WanModel
 from wan22.memory import Residency
 from wan22.plan import Expert
 
-Load = Callable[[Expert, torch.device], nn.Module]
+Load = Callable[[Expert, torch.device], WanModel]
 HOST = torch.device("cpu")
 
 
@@ -37,10 +37,10 @@ class Experts:
         self.residency = residency
         self._load = load
         self._needed = needed  # a very short run has no low-noise steps
-        self._ready: dict[Expert, nn.Module] = {}
-        self._coming: dict[Expert, Future[nn.Module]] = {}
+        self._ready: dict[Expert, WanModel] = {}
+        self._coming: dict[Expert, Future[WanModel]] = {}
 
-    def get(self, expert: Expert) -> nn.Module:
+    def get(self, expert: Expert) -> WanModel:
         """The expert, whole and where it runs; waits for what is left of its loading."""
         if expert not in self._ready:
             self._take(expert)
@@ -76,9 +76,9 @@ class Experts:
                 future.result()
 
 
-def in_background(work: Callable[[], nn.Module]) -> Future[nn.Module]:
+def in_background(work: Callable[[], WanModel]) -> Future[WanModel]:
     """A daemon, unlike an executor's threads: Ctrl-C must not wait for 28 GB."""
-    future: Future[nn.Module] = Future()
+    future: Future[WanModel] = Future()
 
     def run() -> None:
         try:
@@ -90,7 +90,7 @@ def in_background(work: Callable[[], nn.Module]) -> Future[nn.Module]:
     return future
 
 
-def on_own_stream(device: torch.device, work: Callable[[], nn.Module]) -> nn.Module:
+def on_own_stream(device: torch.device, work: Callable[[], WanModel]) -> WanModel:
     """Copies to the device neither wait for the other expert's kernels nor hold them up, and are done on return."""
     if device.type != "cuda":
         return work()

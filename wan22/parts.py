@@ -100,7 +100,8 @@ def check_two_experts(folder: Path, half: bool) -> None:
 
 def check_not_mixed_up(experts: dict[Expert, Path], task: Task) -> None:
     """The two have the same shapes, so names and values are all there is to tell a high-noise expert from a low-noise one."""
-    for expert, other in (("high", "low"), ("low", "high")):
+    pairs: tuple[tuple[Expert, Expert], ...] = (("high", "low"), ("low", "high"))
+    for expert, other in pairs:
         name = experts[expert].resolve().name  # a link by the right name may lead to the wrong folder
         if other in name and expert not in name:
             raise ValueError(

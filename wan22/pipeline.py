@@ -117,7 +117,7 @@ def check_tokens(model: WanModel, latents: Tensor, step: Step) -> None:
     assert (latent_frames, tokens) == (step.latent_frames, step.seq_len), f"step {step.index}: {tokens} tokens, {step}"
 
 
-def one_by_one(plans: Sequence[Sequence[Step]], runs: Sequence[Iterator[StepDone]]) -> Iterator[tuple[int, StepDone]]:
+def one_by_one(_: Sequence[Sequence[Step]], runs: Sequence[Iterator[StepDone]]) -> Iterator[tuple[int, StepDone]]:
     """Each run to its end before the next; the number of the run beside its step."""
     for i, run in enumerate(runs):
         for done in run:

@@ -86,7 +86,7 @@ def make_steps(request: ResolvedRequest) -> tuple[Step, ...]:
     task = find_task(request.task)
     schedule = SCHEDULES[request.sample_solver](request.sample_steps, request.sample_shift)
     experts = [expert_of(task, t) for t in schedule.timesteps]
-    check_switch(request, task, experts.count("high"))
+    check_switch(request, experts.count("high"))
     branches = branches_of(request, experts)
     return tuple(make_step(request, task, schedule, experts, branches, i) for i in range(len(experts)))
 
@@ -115,7 +115,7 @@ def expert_of(task: Task, timestep: float) -> Expert:
     return "high" if timestep >= task.boundary * TRAIN_TIMESTEPS else "low"
 
 
-def check_switch(request: ResolvedRequest, task: Task, high: int) -> None:
+def check_switch(request: ResolvedRequest, high: int) -> None:
     """Rules about the two parts of the run, which the request alone cannot know."""
     low = request.sample_steps - high
     if request.cfg_truncate_high_noise_steps > high:

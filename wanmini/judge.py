@@ -102,7 +102,8 @@ def _action(models: GameModels, keyboard: Sequence[float], mouse: Sequence[float
 
 def scene_video(prompt: str, seed: int, **flags: Any) -> PlannedVideo:
     """A clip of the size and length the mini makes; `flags` are a Request's."""
-    return planned(Request(**(sizes.SCENE | {"prompt": prompt, "base_seed": seed} | flags)))
+    given: dict[str, Any] = {**sizes.SCENE, "prompt": prompt, "base_seed": seed, **flags}
+    return planned(Request(**given))
 
 
 def make_clips(

@@ -71,7 +71,7 @@ class LivePlayer:
     def _press(self, key: str, now: float) -> None:
         letter = self._arrows.get(key, key.upper())
         if key in ("n", "q"):
-            self._next = lambda take: None
+            self._next = lambda _: None
         elif key == "r":
             self._next = lambda take: replace(take, number=take.number + 1, seed=take.seed + 1)
         elif key == "o":

@@ -64,7 +64,7 @@ class UnattendedPlayer:
     def shown(self, report: BlockReport) -> None:
         console.say(str(report))
 
-    def next_take(self, take: Take) -> Take | None:
+    def next_take(self, take: Take) -> Take | None:  # noqa: ARG002  as every player is asked
         return None
 
 

@@ -87,7 +87,7 @@ class StreamSession:
     def _interruptible(self) -> Iterator[None]:
         """Ctrl-C ends the session after the block in hand, so that its world can be saved; a second one ends it now."""
 
-        def interrupt(number: int, frame: FrameType | None) -> None:
+        def interrupt(_number: int, _frame: FrameType | None) -> None:
             if self._waiting or self._interrupted:
                 raise KeyboardInterrupt
             self._interrupted = True

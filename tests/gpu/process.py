@@ -6,6 +6,7 @@ failed, whatever took it down.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -70,10 +71,8 @@ class Running:
 
     def end(self) -> None:
         """The leg with all that it has started."""
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self._process.wait()
 
     def last_words(self) -> str:

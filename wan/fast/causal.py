@@ -64,6 +64,8 @@ Layers = Callable[[Tensor, Tensor], Tensor]  # tokens and modulation of all laye
 
 
 class OptimizedCausalBlock(CausalBlock):
+    self_attn: JoinedSelfAttention
+
     def __init__(self, config: CausalConfig, index: int):
         super().__init__(config, index)
         self.self_attn = JoinedSelfAttention(config.dim, config.num_heads, config.eps, config.qk_norm)
@@ -83,11 +85,11 @@ class OptimizedCausalWanModel(CausalWanModel):
     def prepare(self, given: Given, size: Sequence[int]) -> Prepared:
         frames, height, width = self.grid(size)
         positions = range(given.start_frame, given.start_frame + frames)
-        dims, action = axis_dims(self.config.dim // self.config.num_heads), self.config.action_config
+        dims = axis_dims(self.config.dim // self.config.num_heads)
         modules = [b.action_model for b in self.blocks if b.action_model is not None]
         tables = BlockTables(
             rope=rope_table(positions, height, width, dims, device=self.device),
-            action_rope=action and rope_table(positions, 1, 1, action.rope_dim_list, action.rope_theta, self.device),
+            action_rope=self.action_rope(positions, self.device),
             actions=tuple(_features(m, given.mouse, given.keyboard, frames, self.dtype) for m in modules),
         )
         return Prepared(tables, once(lambda: self.embed_image(given.visual_context)))
@@ -131,7 +133,8 @@ class OptimizedCausalWanModel(CausalWanModel):
         self, x: Tensor, modulation: Tensor, tables: BlockTables, cache: BlockCaches, context: Context
     ) -> Tensor:
         """All transformer blocks; y and gate are what the next link of the chain still has to add to x."""
-        y = gate = None
+        y: Tensor | None = None
+        gate: Tensor | None = None
         for block, e in zip(self.blocks, modulation, strict=True):
             shift1, scale1, gate1, shift2, scale2, gate2 = e.unbind(2)  # (B, F, C) each
             x, h = add_norm(x, y, gate, (shift1, scale1), eps=self.config.eps)
@@ -142,9 +145,10 @@ class OptimizedCausalWanModel(CausalWanModel):
                 x, y = self.act(block, gated_add(x, y, None), tables, cache)
             x, h = add_norm(x, y, None, (shift2, scale2), eps=self.config.eps)
             y, gate = self.feed_forward(block, h), gate2
+        assert y is not None
         return gated_add(x, y, gate)
 
-    def attend_self(self, block: CausalBlock, h: Tensor, rope: Rope, cache: BlockCaches) -> Tensor:
+    def attend_self(self, block: OptimizedCausalBlock, h: Tensor, rope: Rope, cache: BlockCaches) -> Tensor:
         attention, layer = block.self_attn, cache.layer("self_attn", block.index)
         norms = (attention.norm_q.weight, attention.norm_k.weight)
         q = norm_rope_place(attention.qkv(h), norms, rope, attention.num_heads, layer.slots(), self.config.eps)

@@ -86,7 +86,8 @@ class Lease:
     def __init__(self, engine: Engine, room: _Room, visual_context: Tensor):
         self.engine, self.mark = engine, object()
         self._room, self._context = room, visual_context
-        self._size: tuple[int, int, int] = (room.key[3], *room.key[1:3])
+        _, height, width, block, _ = room.key
+        self._size = (block, height, width)
         self._block: Any = None
 
     @property

@@ -46,6 +46,8 @@ class Text:
 class OptimizedWanBlock(WanBlock):
     """A layer as a link of a chain: it is given what the one before still has to add to x, and returns its own."""
 
+    self_attn: JoinedSelfAttention
+
     def __init__(self, config: WanConfig):
         super().__init__(config)
         self.eps = config.eps
@@ -88,9 +90,11 @@ class OptimizedWanModel(WanModel):
 
     def transform(self, tokens: Tensor, conditions: Conditions) -> Tensor:
         text, x = conditions.context, tokens.contiguous()
-        y = gate = None
+        y: Tensor | None = None
+        gate: Tensor | None = None
         for layer, block in enumerate(self.blocks):
             x, y, gate = block(x, y, gate, conditions.modulation, conditions.rope, text, layer)
+        assert y is not None
         return gated_add(x, y, gate)
 
     def unembed(self, tokens: Tensor, conditions: Conditions, grid: tuple[int, int, int]) -> Tensor:

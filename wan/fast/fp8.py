@@ -47,7 +47,7 @@ class Fp8Linear(nn.Module):
 class Fp8FeedForward(nn.Module):
     def __init__(self, ffn: nn.Sequential):
         super().__init__()
-        self.first, self.second = Fp8Linear(ffn[0]), Fp8Linear(ffn[2])
+        self.first, self.second = (Fp8Linear(m) for m in ffn if isinstance(m, nn.Linear))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.second(self.first(x), gelu=True)

@@ -19,10 +19,12 @@ JOINED = ("q", "k", "v")
 class JoinedSelfAttention(SelfAttention):
     """q, k and v as one product, `qkv`; in a state dict they are three, whose tensors are views of its own."""
 
+    qkv: Any  # a linear, or what became of it in 8 bits
+
     def __init__(self, dim: int, num_heads: int, eps: float, qk_norm: bool = True):
         super().__init__(dim, num_heads, eps, qk_norm)
         del self.q, self.k, self.v
-        self.qkv: nn.Module = nn.Linear(dim, len(JOINED) * dim)
+        self.qkv = nn.Linear(dim, len(JOINED) * dim)
         self.register_state_dict_post_hook(_divide)
         self.register_load_state_dict_pre_hook(_join)
 
@@ -31,7 +33,7 @@ class JoinedSelfAttention(SelfAttention):
         return q, k, v
 
 
-def _divide(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:
+def _divide(module: nn.Module, state: dict[str, Any], prefix: str, _metadata: Any) -> None:
     if not isinstance(module.qkv, nn.Linear):
         return  # quantised: no longer what a file of the plain model holds
     for kind in ("weight", "bias"):
@@ -39,7 +41,7 @@ def _divide(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any
         state.update({f"{prefix}{name}.{kind}": part for name, part in zip(JOINED, whole.chunk(len(JOINED)))})
 
 
-def _join(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+def _join(_module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
     for kind in ("weight", "bias"):
         names = [f"{prefix}{name}.{kind}" for name in JOINED]
         if all(name in state for name in names):
@@ -55,7 +57,8 @@ class FeedForward(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         if not x.is_cuda:
             return super().forward(x)
-        first, _, second = self
+        first, _, second = list(self)
+        assert isinstance(first, nn.Linear)
         hidden = torch._addmm_activation(first.bias, x.flatten(0, 1), first.weight.t(), use_gelu=True)
         return second(hidden).view_as(x)
 

@@ -6,11 +6,15 @@ computing. Applied to a finished model from outside; the model's code and result
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor, nn
 
+Model = TypeVar("Model", bound=nn.Module)
 
-def stream_blocks(model: nn.Module, device: torch.device) -> nn.Module:
+
+def stream_blocks(model: Model, device: torch.device) -> Model:
     """Everything but `model.blocks` moves to the device; the blocks come and go as they are called, in order."""
     blocks = list(model.blocks)  # type: ignore[arg-type]
     for name, child in model.named_children():

@@ -10,6 +10,7 @@ sub-pixel. The state is that of the reference, replaced in place: its addresses 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +22,8 @@ from wan.modules.streaming import StreamedDecoder, StreamState
 from wan.modules.vae import WanVAE
 
 
-def frozen(weight: Tensor) -> nn.Parameter:
+def frozen(weight: Tensor | None) -> nn.Parameter:
+    assert weight is not None
     return nn.Parameter(weight.detach().clone(), requires_grad=False)
 
 
@@ -43,7 +45,7 @@ def tail_of(state: StreamState, name: str, like: Tensor) -> Tensor:
 class NormConv(nn.Module):
     """RMS norm, SiLU and a causal 3x3x3 convolution; without a norm only the convolution. Leaves its bias to add."""
 
-    def __init__(self, conv: vae_layers.CausalConv3d, norm: vae_layers.RMSNorm | None = None):
+    def __init__(self, conv: Any, norm: Any = None):
         super().__init__()
         self.name = conv.name
         weight, self.bias = conv.weight.detach(), frozen(conv.bias)
@@ -89,7 +91,7 @@ class AttentionBlock(nn.Module):
         self.gamma = frozen(block.norm.gamma.flatten())
         self.to_qkv, self.proj = pointwise(block.to_qkv), pointwise(block.proj)
 
-    def forward(self, terms: Sum, state: StreamState) -> Sum:
+    def forward(self, terms: Sum, _state: StreamState) -> Sum:
         x = add(terms)
         qkv = self.to_qkv(rms_norm(x, self.gamma)).flatten(2, 3).flatten(0, 1).unsqueeze(1)  # [B*T, 1, H*W, 3C]
         out = F.scaled_dot_product_attention(*qkv.chunk(3, dim=-1))
@@ -101,7 +103,7 @@ class Upsample(nn.Module):
 
     def __init__(self, block: vae_layers.Upsample):
         super().__init__()
-        conv = block.resample[1]
+        conv: Any = block.resample[1]
         self.weight, self.bias = frozen(sub_pixel_weight(conv.weight)), frozen(conv.bias)
         self.time = None if block.time_conv is None else TimeDoubling(block.time_conv)
 
@@ -162,6 +164,9 @@ class OptimizedVAEDecoder(StreamedDecoder):
 
     Build it when the VAE is on its device: what is fastest is decided there.
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, vae: WanVAE, chunk: int = 1):
         super().__init__()

@@ -134,10 +134,12 @@ class World:
         return self.lease.step(torch.cat([x, self.concat], dim=1), timestep)
 
     def _open_block(self) -> None:
-        like = {"device": self.model.device, "dtype": self.model.dtype}
-        mouse = self.mouse.to(**like) if self.mode.has_mouse else None
-        self.concat = self.condition.block(self.span.latent).to(**like)
-        self.lease.open_block(self.span.latent.start, mouse, self.keyboard.to(**like))
+        mouse = self._as_given(self.mouse) if self.mode.has_mouse else None
+        self.concat = self._as_given(self.condition.block(self.span.latent))
+        self.lease.open_block(self.span.latent.start, mouse, self._as_given(self.keyboard))
+
+    def _as_given(self, condition: Tensor) -> Tensor:
+        return condition.to(self.model.device, self.model.dtype)
 
     def _remember(self, actions: Sequence[Sequence[Action]]) -> None:
         assert all(len(row) == len(self.span.frames) for row in actions), "one action for every frame of the block"

@@ -95,7 +95,7 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
         raise FileNotFoundError(2, "no such file", str(path))
     try:
         with safe_open(path, "pt") as file:
-            meta, tensors = file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}
+            meta, tensors = file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no dict
     except SafetensorError as error:
         raise ValueError(f"{path} is not a save point, or a damaged one ({error})") from None
     if meta.get("format") != FORMAT:

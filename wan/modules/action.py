@@ -8,6 +8,8 @@ weight in the file that the official code never applies.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -49,6 +51,9 @@ def action_windows(actions: Tensor, latent_frames: int, config: ActionConfig) ->
 
 
 class ActionModule(nn.Module):
+    mouse_mlp: Any  # there if the mouse is
+    keyboard_embed: Any
+
     def __init__(self, config: ActionConfig):
         super().__init__()
         self.config = config

@@ -63,6 +63,10 @@ class BlockInputs:
 
 
 class CausalBlock(nn.Module):
+    modulation: nn.Parameter
+    norm3: nn.Module
+    ffn: nn.Module
+
     def __init__(self, config: CausalConfig, index: int):
         super().__init__()
         dim, heads, eps = config.dim, config.num_heads, config.eps
@@ -79,8 +83,7 @@ class CausalBlock(nn.Module):
         self.action_model = ActionModule(action) if action and self.action_index is not None else None
 
     def forward(self, x: Tensor, given: BlockInputs) -> Tensor:
-        e = (self.modulation[:, None] + given.modulation).unbind(2)  # six of (B, F, C)
-        e = [m[:, :, None] for m in e]  # (B, F, 1, C)
+        e = (self.modulation[:, None] + given.modulation)[:, :, :, None].unbind(2)  # six of (B, F, 1, C)
         x = gated(x, self.attend_self(modulate(self.norm1(x), e[0], e[1]), given), e[2])
         x = x + self.cross_attn(self.norm3(x), self.cross_kv(given))
         if self.action_model is not None:
@@ -121,6 +124,7 @@ class Given:
 
 class CausalWanModel(nn.Module):
     block_class: type[CausalBlock] = CausalBlock
+    blocks: Any  # ModuleList of it
 
     def __init__(self, config: CausalConfig = UNIVERSAL):
         super().__init__()
@@ -139,10 +143,11 @@ class CausalWanModel(nn.Module):
         """From a folder with config.json, the file itself, its contents, or a CausalConfig; weights are random."""
         if isinstance(config, CausalConfig):
             return cls(config)
-        if not isinstance(config, dict):
-            path = Path(config)
-            config = json.loads((path / "config.json" if path.is_dir() else path).read_text())
-        return cls(from_dict(CausalConfig, config))
+        if isinstance(config, dict):
+            return cls(from_dict(CausalConfig, config))
+        path = Path(config)
+        values = json.loads((path / "config.json" if path.is_dir() else path).read_text())
+        return cls(from_dict(CausalConfig, values))
 
     @property
     def dtype(self) -> torch.dtype:
@@ -201,7 +206,7 @@ class CausalWanModel(nn.Module):
 
     def action_rope(self, positions: range, device: torch.device) -> Rope | None:
         action = self.config.action_config
-        return action and rope_table(positions, 1, 1, action.rope_dim_list, action.rope_theta, device)
+        return rope_table(positions, 1, 1, action.rope_dim_list, action.rope_theta, device) if action else None
 
     def transform(self, tokens: Tensor, inputs: BlockInputs) -> Tensor:
         for block in self.blocks:
@@ -227,7 +232,7 @@ class CausalWanModel(nn.Module):
         kv_cache_keyboard: list[dict[str, Any]] | None = None,
         crossattn_cache: list[dict[str, Any]] | None = None,
         current_start: int = 0,
-        cache_start: int | None = None,
+        cache_start: int | None = None,  # noqa: ARG002
     ) -> Tensor:
         """Flow (B, 16, F, H, W) of x (B, 16, F, H, W) at t: (B, F), or a number for all frames.
 
@@ -240,9 +245,11 @@ class CausalWanModel(nn.Module):
         block_cache: BlockCaches | None = cache
         if kv_cache is not None:
             start_frame = current_start // per_frame
-            block_cache = self._official(
-                start_frame, x.shape[2], per_frame, kv_cache, kv_cache_mouse, kv_cache_keyboard, crossattn_cache
-            )
+            assert crossattn_cache is not None, "kv_cache comes with crossattn_cache"
+            block_cache = OfficialCaches(
+                start_frame, x.shape[2], per_frame, window_frames(self.config.local_attn_size), self.action_blocks,
+                kv_cache, kv_cache_mouse, kv_cache_keyboard, crossattn_cache,
+            )  # fmt: skip
         elif cache is not None:
             cache.open_block(start_frame)
         elif start_frame:
@@ -263,11 +270,11 @@ class CausalWanModel(nn.Module):
 
     # One step of a block in three parts, by how long each stays what it is: here none is made before it is needed.
 
-    def time(self, t: Tensor | float, batch: int) -> Any:
+    def time(self, t: Tensor | float, batch: int) -> Any:  # noqa: ARG002  for who makes more of it
         """What a timestep comes to, for as long as the weights last."""
         return t
 
-    def prepare(self, given: Given, size: Sequence[int]) -> Any:
+    def prepare(self, given: Given, size: Sequence[int]) -> Any:  # noqa: ARG002
         """What a block's conditions come to, for latents of `size` (F, H, W), in each of its steps."""
         return given
 
@@ -275,9 +282,10 @@ class CausalWanModel(nn.Module):
         """Flow of a block; x (B, 16 + conditions, F, H, W)."""
         return self.whole(x, time, block, cache)
 
-    def _official(self, start: int, frames: int, tokens: int, *dicts: list[dict[str, Any]] | None) -> OfficialCaches:
-        blocks = self.config.action_config.blocks if self.config.action_config else ()
-        return OfficialCaches(start, frames, tokens, window_frames(self.config.local_attn_size), blocks, *dicts)
+    @property
+    def action_blocks(self) -> tuple[int, ...]:
+        """The layers that carry an action module."""
+        return self.config.action_config.blocks if self.config.action_config else ()
 
 
 def _per_token(frame_mask: Tensor, tokens: int) -> Tensor:

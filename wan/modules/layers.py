@@ -6,7 +6,7 @@ written to and answers with everything to attend to. Without one, attention is o
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -59,6 +59,9 @@ def feed_forward(dim: int, ffn_dim: int) -> nn.Sequential:
 
 
 class SelfAttention(nn.Module):
+    norm_q: Any  # an RMSNorm, or nothing
+    norm_k: Any
+
     def __init__(self, dim: int, num_heads: int, eps: float, qk_norm: bool = True):
         super().__init__()
         self.num_heads = num_heads

@@ -10,6 +10,7 @@ import queue
 import signal
 import subprocess
 import threading
+from contextlib import suppress
 from fractions import Fraction
 
 import numpy as np
@@ -30,9 +31,11 @@ class Encoder:
         self.config = b""  # the decoder's, there with the first sample
         self._size = (height, width, 3)
         self._samples: queue.Queue[Sample | None] = queue.Queue()
-        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        pipe = subprocess.PIPE
         # a session of its own: Ctrl-C at the terminal is for us, who still want the frames under way
-        self._process = subprocess.Popen(_encode_command(height, width, fps), **pipes, start_new_session=True)
+        self._process = subprocess.Popen(
+            _encode_command(height, width, fps), stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
+        )
         assert self._process.stderr is not None
         self._said = ffmpeg.LastWords(self._process.stderr)
         threading.Thread(target=self._collect, daemon=True).start()
@@ -83,10 +86,8 @@ class Encoder:
 
     def close(self) -> None:
         assert self._process.stdin is not None
-        try:
+        with suppress(BrokenPipeError):  # it died, and encode() has said so
             self._process.stdin.close()
-        except BrokenPipeError:  # it died, and encode() has said so
-            pass
         self._process.wait()
 
 

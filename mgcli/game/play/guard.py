@@ -126,7 +126,7 @@ def has_our_origin(headers: Headers, host: str, required: bool) -> bool:
     return origin in (f"http://{host}", f"https://{host}")
 
 
-async def refuse(scope: Any, receive: Any, send: Any) -> None:
+async def refuse(_: Any, receive: Any, send: Any) -> None:
     """A socket gets no other answer than that it is closed."""
     await receive()
     await send({"type": "websocket.close", "code": 1008})

@@ -44,7 +44,7 @@ def address_of(path: Path) -> str:
     return "/" if path.name == "index.html" else f"/{path.name}"
 
 
-async def page_file(request: Request, content: bytes, path: Path) -> Response:
+async def page_file(_: Request, content: bytes, path: Path) -> Response:
     return Response(content, media_type=TYPES[path.suffix])
 
 
@@ -93,7 +93,8 @@ async def socket(connection: WebSocket) -> None:
     hub: Hub = connection.app.state.hub
     tab = connection.query_params.get("tab", "")
     if not TAB.fullmatch(tab):
-        return await connection.close()
+        await connection.close()
+        return
     await connection.accept()
 
     async def send(message: str | bytes) -> None:
@@ -101,7 +102,8 @@ async def socket(connection: WebSocket) -> None:
 
     client = hub.join(tab, send)
     if client is None:
-        return await connection.close(FULL)
+        await connection.close(FULL)
+        return
     both = [asyncio.create_task(client.send_until_over()), asyncio.create_task(listen(connection, hub, client))]
     try:
         await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)

@@ -86,7 +86,7 @@ class PlayServer:
         self._server.should_exit = True
 
     @asynccontextmanager
-    async def _playing(self, app: Starlette) -> AsyncIterator[None]:
+    async def _playing(self, _: Starlette) -> AsyncIterator[None]:
         self._thread = threading.Thread(target=self._play, args=(asyncio.get_running_loop(),))
         self._thread.start()
         await asyncio.to_thread(self.session.begun.wait)

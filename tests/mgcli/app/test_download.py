@@ -164,7 +164,8 @@ def server() -> Iterator[SimpleNamespace]:
             state.asked.append(asked and int(asked[1]))
             start = int(asked[1]) if asked and state.ranges else 0
             if start >= len(state.content):
-                return self.answer(416, b"")
+                self.answer(416, b"")
+                return
             self.answer(206 if start else 200, state.content[start:])
             self.wfile.write(state.content[start:][: state.most])
 
