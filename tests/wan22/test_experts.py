@@ -11,6 +11,7 @@ from torch import nn
 
 from tests.wan.tiny_models import wan_model
 from wan.config import T2V_A14B
+from wan.fast.speed import Speed
 from wan22.experts import Experts
 from wan22.memory import activation_bytes, choose_residency, expert_bytes
 
@@ -117,3 +118,22 @@ def test_the_residency_is_the_fastest_that_fits():
     assert choose_residency(79 * GB, expert, work) == "both"
     assert choose_residency(47 * GB, expert, work) == "one"
     assert choose_residency(24 * GB, expert, work) == "stream"
+
+
+@pytest.mark.slow  # a compilation takes half a minute on a CPU
+@pytest.mark.parametrize("compiled", [False, True])
+def test_the_first_expert_is_gone_at_the_switch(compiled):
+    speed, x, prompt = Speed(compile=compiled), torch.randn(1, 16, 2, 4, 6), [torch.randn(5, 24)]
+
+    def load(_expert, _device):
+        model = speed.wan_class(wan_model().config).eval().requires_grad_(False)
+        speed.finish_wan(model)
+        return model
+
+    experts = Experts(load, "cpu", "one")
+    high = experts.get("high")
+    high(x, 500.0, prompt)
+    weight = weakref.ref(high.blocks[0].self_attn.o.weight)
+    del high
+    experts.get("low")
+    assert weight() is None
