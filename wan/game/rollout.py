@@ -64,8 +64,8 @@ class SeededNoise:
 @dataclass(frozen=True)
 class Block:
     span: Span
-    latents: Tensor  # [B, 16, n, h, w]
-    video: Tensor  # uint8 [B, frames, H, W, 3], on the device that made it
+    latents: Tensor  # (B, 16, n, h, w)
+    video: Tensor  # uint8 (B, frames, H, W, 3), on the device that made it
     actions: Sequence[Sequence[Action]]
 
 
@@ -168,5 +168,5 @@ def scripted(scripts: Sequence[ActionScript]) -> ActionSource:
 
 
 def _pixels(video: Tensor) -> Tensor:
-    """[B, 3, F, H, W] in [-1, 1] to uint8 [B, F, H, W, 3]."""
+    """(B, 3, F, H, W) in [-1, 1] to uint8 (B, F, H, W, 3)."""
     return video.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 4, 1).contiguous()
