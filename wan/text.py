@@ -30,8 +30,8 @@ def clean(text: str) -> str:
 
 @dataclass(frozen=True)
 class Tokens:
-    ids: Tensor  # [B, L]
-    mask: Tensor  # [B, L], 1 for text and its closing </s>, 0 for padding
+    ids: Tensor  # (B, L)
+    mask: Tensor  # (B, L), 1 for text and its closing </s>, 0 for padding
     dropped: tuple[int, ...]  # tokens of each prompt that did not fit
 
 
@@ -70,7 +70,7 @@ class TextEncoder:
 
     @torch.no_grad()
     def encode(self, prompts: Sequence[str]) -> list[Tensor]:
-        """One [L, dim] per prompt, L its own number of tokens."""
+        """One (L, dim) per prompt, L its own number of tokens."""
         tokens = self.tokenizer(prompts)
         device = self.model.token_embedding.weight.device
         hidden = self.model(tokens.ids.to(device), tokens.mask.to(device))

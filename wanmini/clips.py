@@ -26,7 +26,7 @@ FRAMES_AT_ONCE = 256  # drawn together; bounds memory
 
 @dataclass(frozen=True)
 class WorldClips:
-    """Walks: video [n, 3, t, h, w] in [-1, 1], keyboard [n, t, 4], mouse [n, t, 2]."""
+    """Walks: video (n, 3, t, h, w) in [-1, 1], keyboard (n, t, 4), mouse (n, t, 2)."""
 
     video: Tensor
     keyboard: Tensor
@@ -87,7 +87,7 @@ class MirroredWalks:
         self.earlier: deque[Tensor] = deque(maxlen=8)
 
     def draw(self, step: int, n: int, frames: int) -> Tensor:
-        """Video [n, 3, t, h, w] for an update."""
+        """Video (n, 3, t, h, w) for an update."""
         if step % 2 and self.earlier:
             return self.earlier.popleft().flip(-1)
         self.earlier.append(self.source.draw(n, frames).video)
@@ -95,7 +95,7 @@ class MirroredWalks:
 
 
 class SceneSource:
-    """Scenes and what is said about them: video [n, 3, t, h, w] in [-1, 1] and n captions."""
+    """Scenes and what is said about them: video (n, 3, t, h, w) in [-1, 1] and n captions."""
 
     def __init__(self, seed: int, device: torch.device, size: tuple[int, int]):
         self.next_seed, self.device, self.size = seed, device, size

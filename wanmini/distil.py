@@ -31,7 +31,7 @@ class Walker:
     @torch.no_grad()
     def walk(self, teacher: CausalWanModel, past: Tensor, given: Given) -> tuple[Tensor, Tensor]:
         """From noise, every block behind the latents `past` of the block before: where each of the student's steps would
-        begin, [steps, B, 16, F, h, w], and the clean latents at the end, in float32."""
+        begin, (steps, B, 16, F, h, w), and the clean latents at the end, in float32."""
         timesteps, sigmas = self.schedule.timesteps, (*self.schedule.sigmas, 0.0)
         kept = past_of(teacher, past, given, self.passes)
         x = torch.randn(past.shape, device=past.device)
@@ -46,13 +46,13 @@ class Walker:
 
 
 def lessons(begun: Tensor, end: Tensor, sigmas: tuple[float, ...]) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """(noisy, flow to the end, sigma [B, F]) for as many updates as there are steps; each block gets every step once."""
+    """(noisy, flow to the end, sigma (B, F)) for as many updates as there are steps; each block gets every step once."""
     steps, n, frames = len(begun), end.shape[0], end.shape[2]
     level = torch.tensor(sigmas, device=end.device)
     first = torch.randint(steps, (n, frames // sizes.BLOCK), device=end.device)
     made = []
     for turn in range(steps):
-        step = ((first + turn) % steps).repeat_interleave(sizes.BLOCK, 1)  # [B, F]
+        step = ((first + turn) % steps).repeat_interleave(sizes.BLOCK, 1)  # (B, F)
         where = step[None, :, None, :, None, None].expand(1, *end.shape)
         noisy, sigma = begun.gather(0, where)[0], level[step]
         made.append((noisy, (noisy - end) / sigma[:, None, :, None, None], sigma))

@@ -58,7 +58,7 @@ def ground(x: np.ndarray, z: np.ndarray, octaves: int = 7) -> np.ndarray:
 
 
 def rays() -> np.ndarray:
-    """Unit directions [H, W, 3], looking along z and a little down."""
+    """Unit directions (H, W, 3), looking along z and a little down."""
     height, width = HEIGHT * FINER, WIDTH * FINER
     across = (np.arange(width) + 0.5 - width / 2) / (width / 2) * 0.86
     up = -(np.arange(height) + 0.5 - height * 0.44) / (width / 2) * 0.86
@@ -67,7 +67,7 @@ def rays() -> np.ndarray:
 
 
 def march(d: np.ndarray) -> np.ndarray:
-    """How far each ray [N, 3] goes before it meets the ground; FAR where it does not."""
+    """How far each ray (N, 3) goes before it meets the ground; FAR where it does not."""
     hit, near = np.full(len(d), FAR), np.zeros(len(d))
     t, alive = np.full(len(d), 0.6), np.arange(len(d))
     while len(alive):

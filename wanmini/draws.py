@@ -22,7 +22,7 @@ def _mix(x: Tensor) -> Tensor:
 
 
 def uniform(seeds: Tensor, stream: int, *shape: int) -> Tensor:
-    """float32 in [0, 1) of shape [*seeds.shape, *shape]; `stream` keeps the uses of one seed independent."""
+    """float32 in [0, 1) of shape (*seeds.shape, *shape); `stream` keeps the uses of one seed independent."""
     key = _mix((_mix(seeds.long() & _MASK) + stream * 0x9E3779B9) & _MASK)
     index = torch.arange(math.prod(shape), device=seeds.device)
     bits = _mix((key[..., None] + index * 0x85EBCA6B) & _MASK) >> 8  # 24 bits: exact in float32

@@ -29,7 +29,7 @@ HOPPED = 0.1
 
 @dataclass(frozen=True)
 class Reading:
-    """Per clip, [n]: indices into the attribute tables, count 0 if nothing is there; pace as `pace_of` defines it."""
+    """Per clip, (n,): indices into the attribute tables, count 0 if nothing is there; pace as `pace_of` defines it."""
 
     shape: Tensor
     colour: Tensor
@@ -39,8 +39,8 @@ class Reading:
 
 
 def read(video: Tensor) -> Reading:
-    """Videos [n, 3, t, h, w] in [-1, 1]."""
-    rgb = (video.float() / 2 + 0.5).clamp(0, 1).transpose(1, 2)  # [n, t, 3, h, w]
+    """Videos (n, 3, t, h, w) in [-1, 1]."""
+    rgb = (video.float() / 2 + 0.5).clamp(0, 1).transpose(1, 2)  # (n, t, 3, h, w)
     mask = objects(rgb)
     looks = torch.linspace(0, video.shape[2] - 1, LOOKS).round().long()
     parts = components(mask[:, looks].flatten(0, 1))
@@ -58,7 +58,7 @@ def read(video: Tensor) -> Reading:
 
 
 def score(reading: Reading, scenes: Scenes) -> dict[str, Tensor]:
-    """Right or wrong, [n] each; speed only where the scene has one and its motion was recognised (else NaN)."""
+    """Right or wrong, (n,) each; speed only where the scene has one and its motion was recognised (else NaN)."""
     moving = (scenes.motion <= BOUNCE) & (reading.motion == scenes.motion)
     ratio = reading.pace / pace_of(scenes)
     in_time = torch.where(moving, ((ratio - 1).abs() <= SPEED_TOLERANCE).float(), math.nan)
@@ -73,7 +73,7 @@ def pace_of(scenes: Scenes) -> Tensor:
 
 
 def objects(rgb: Tensor) -> Tensor:
-    """[n, t, 3, h, w] -> mask [n, t, h, w]: more than halfway from the backdrop's hue to the objects'."""
+    """(n, t, 3, h, w) -> mask (n, t, h, w): more than halfway from the backdrop's hue to the objects'."""
     hue = rgb.amax(2) - rgb.amin(2)
     flat = hue.flatten(2)
     backdrop = flat.median(-1).values.median(-1).values[:, None, None, None]
@@ -83,7 +83,7 @@ def objects(rgb: Tensor) -> Tensor:
 
 
 def components(mask: Tensor) -> Tensor:
-    """[k, h, w] -> a label per connected region, 0 outside; labels flow to their neighbours until none changes."""
+    """(k, h, w) -> a label per connected region, 0 outside; labels flow to their neighbours until none changes."""
     k, h, w = mask.shape
     label = torch.arange(1, h * w + 1, device=mask.device, dtype=torch.float32).reshape(1, h, w) * mask
     while True:
@@ -94,7 +94,7 @@ def components(mask: Tensor) -> Tensor:
 
 
 def _sizes(parts: Tensor) -> Tensor:
-    """[k, h, w] labels -> pixels of every label, [k, labels]; label 0 counts as none."""
+    """(k, h, w) labels -> pixels of every label, (k, labels); label 0 counts as none."""
     flat = parts.flatten(1)
     sizes = torch.zeros(len(flat), flat.shape[1] + 1, device=flat.device)
     sizes.scatter_add_(1, flat, torch.ones_like(flat, dtype=torch.float32))
@@ -103,7 +103,7 @@ def _sizes(parts: Tensor) -> Tensor:
 
 
 def _outline(mask: Tensor) -> Tensor:
-    """[k, h, w] -> [k, CROP, CROP]: moved to the centre and scaled to equal area."""
+    """(k, h, w) -> (k, CROP, CROP): moved to the centre and scaled to equal area."""
     k, h, w = mask.shape
     weight = mask.float()
     area = weight.sum((1, 2)).clamp(min=1)
@@ -118,20 +118,20 @@ def _outline(mask: Tensor) -> Tensor:
 
 
 def _templates(device: torch.device) -> Tensor:
-    """The outline of every shape, [shape, CROP, CROP]."""
+    """The outline of every shape, (shape, CROP, CROP)."""
     y, x = (torch.arange(n, device=device) - n / 2 + 0.5 for n in (120, 120))
     shapes = torch.arange(len(attributes.SHAPES), device=device)[:, None, None]
     return _outline(shape_distance(shapes, x, y[:, None], torch.tensor(30.0, device=device)) < 0)
 
 
 def _shape(largest: Tensor) -> Tensor:
-    """[n, looks, h, w] -> [n]; outlines are averaged over the looks before they are compared."""
+    """(n, looks, h, w) -> (n,); outlines are averaged over the looks before they are compared."""
     outline = _outline(largest.flatten(0, 1)).unflatten(0, largest.shape[:2]).mean(1)
     return ((outline[:, None] - _templates(largest.device)) ** 2).mean((2, 3)).argmin(-1)
 
 
 def _colour(rgb: Tensor, mask: Tensor) -> Tensor:
-    """Nearest hue to the mean colour of the inside; [n, looks, 3, h, w] and [n, looks, h, w] -> [n]"""
+    """Nearest hue to the mean colour of the inside; (n, looks, 3, h, w) and (n, looks, h, w) -> (n,)"""
     eroded = 1 - F.max_pool2d(1 - mask.float(), 3, 1, 1)
     weight = (eroded + 1e-3 * mask.float())[:, :, None]  # thin shapes may have no inside
     mean = (rgb * weight).sum((1, 3, 4)) / weight.sum((1, 3, 4)).clamp(min=1e-6)
@@ -141,7 +141,7 @@ def _colour(rgb: Tensor, mask: Tensor) -> Tensor:
 
 
 def _motion(mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Motion and pace, [n] each, from centres (in pictures) and areas over time."""
+    """Motion and pace, (n,) each, from centres (in pictures) and areas over time."""
     weight = mask.float()
     area = weight.sum((2, 3))
     h, w = mask.shape[2:]
@@ -165,7 +165,7 @@ def _motion(mask: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _line(value: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
-    """Least squares over the frames that show something: change over the clip [n], and what is left [n, t]."""
+    """Least squares over the frames that show something: change over the clip (n,), and what is left (n, t)."""
     time = torch.linspace(-0.5, 0.5, value.shape[1], device=value.device)
     total = seen.sum(1, keepdim=True).clamp(min=1)
     t = time - (seen * time).sum(1, keepdim=True) / total
@@ -175,7 +175,7 @@ def _line(value: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _hops(height: Tensor) -> Tensor:
-    """Which |sin| over the clip fits best, in hops; a hop either way of the fastest and in tenths. [n, t] -> [n]"""
+    """Which |sin| over the clip fits best, in hops; a hop either way of the fastest and in tenths. (n, t) -> (n,)"""
     candidates = torch.arange(5, 41, device=height.device) / 10
     time = torch.linspace(0, 1, height.shape[1], device=height.device)
     waves = (math.pi * candidates[:, None] * time).sin().abs()

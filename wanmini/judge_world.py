@@ -28,7 +28,7 @@ from wanmini.world.render import depth_map, film, points_seen, project, render
 from wanmini.world.walk import State, open_start, stride, walk
 from wanmini.world.wander import wander
 
-# start images [n, 3, h, w] in [-1, 1], keyboard [n, t, 4], mouse [n, t, 2] -> video [n, 3, t, h, w]
+# start images (n, 3, h, w) in [-1, 1], keyboard (n, t, 4), mouse (n, t, 2) -> video (n, 3, t, h, w)
 Generate = Callable[[Tensor, Tensor, Tensor], Tensor]
 Size = tuple[int, int]
 
@@ -99,7 +99,7 @@ def _starts(n: int, seed: int) -> tuple[Maze, State]:
 
 
 def known_pixels(walks: Walks, size: Size) -> Tensor:
-    """[n, t, h, w]: what a viewer of the last frame before each block could know of the block's frames."""
+    """(n, t, h, w): what a viewer of the last frame before each block could know of the block's frames."""
     states = walks.states()
     depth = depth_map(walks.maze, states, size)
     known = torch.ones_like(depth, dtype=torch.bool)
@@ -116,7 +116,7 @@ def known_pixels(walks: Walks, size: Size) -> Tensor:
 
 
 def _seen(points: Tensor, state: State, depth: Tensor, known: Tensor) -> Tensor:
-    """Which points [n, t, h, w, 3] a picture shows, in one of its known pixels."""
+    """Which points (n, t, h, w, 3) a picture shows, in one of its known pixels."""
     height, width = depth.shape[-2:]
     pixel, far = project(points, state, (height, width))
     column, row = pixel.floor().long().unbind(-1)
@@ -156,7 +156,7 @@ def directions(video: Tensor, walks: Walks) -> dict[str, float]:
 
 
 def unhindered(walks: Walks) -> Tensor:
-    """[n, blocks]: where no wall of the map changes where the actions lead by much. Sliding along one looks like another key."""
+    """(n, blocks): where no wall of the map changes where the actions lead by much. Sliding along one looks like another key."""
     states, found = walks.states(), []
     for block in spans(latent_frames_for(walks.mouse.shape[1]) // BLOCK):
         path = _path(walks, states, block)
@@ -167,14 +167,14 @@ def unhindered(walks: Walks) -> Tensor:
 
 
 def turned_right(video: Tensor, walks: Walks) -> Tensor:
-    """[n, blocks]: of the camera turning left, right or not at all, the one given explains the block best."""
+    """(n, blocks): of the camera turning left, right or not at all, the one given explains the block best."""
     turns = [(None, torch.tensor((0.0, turn))) for turn in (-TURN, 0.0, TURN)]
     given = [(walks.mouse[:, block.frames.stop - 1, 1] / TURN + 1).round().long() for block in spans(_blocks(video))]
     return _best_explained(video, walks, turns, torch.stack(given, 1))
 
 
 def moved_right(video: Tensor, walks: Walks) -> Tensor:
-    """[n, blocks]: of the four keys and standing still, what was given explains the block best."""
+    """(n, blocks): of the four keys and standing still, what was given explains the block best."""
     keys = torch.tensor(list(KEYS.values())).float()
     given = [walks.keyboard[:, block.frames.stop - 1] for block in spans(_blocks(video))]
     which = (torch.stack(given, 1)[:, :, None] == keys).all(-1).float().argmax(-1)
@@ -184,7 +184,7 @@ def moved_right(video: Tensor, walks: Walks) -> Tensor:
 def _best_explained(
     video: Tensor, walks: Walks, ways: Sequence[tuple[Tensor | None, Tensor | None]], given: Tensor
 ) -> Tensor:
-    """[n, blocks]: whether the way given [n, blocks] fits better than every other; a way replaces keys or camera."""
+    """(n, blocks): whether the way given (n, blocks) fits better than every other; a way replaces keys or camera."""
     states, right = walks.states(), []
     for block, which in zip(spans(_blocks(video)), given.unbind(1), strict=True):
         shown = [round(_before(block) + i * (block.frames.stop - 1 - _before(block)) / LOOKS) for i in range(LOOKS + 1)]
@@ -197,7 +197,7 @@ def _best_explained(
 
 
 def _path(walks: Walks, states: State, block: Span, keys: Tensor | None = None, camera: Tensor | None = None) -> State:
-    """Poses [n, t] from the frame before a block to its last under its actions, or with others all through it, if there
+    """Poses (n, t) from the frame before a block to its last under its actions, or with others all through it, if there
     were no walls. Its first frame still obeys the action before it, unless it is the clip's first."""
     before = _before(block)
     state = State(torch.zeros_like(states.pos[:, before]), states.yaw[:, before], states.pitch[:, before])
@@ -282,7 +282,7 @@ def last_blocks(video: Tensor) -> Tensor:
 
 
 def typical_frames(size: Size, seed: int, walks: int = 24, frames: int = 3) -> Tensor:
-    """Real frames of many walks, some time into them: [walks, 3, frames, h, w]."""
+    """Real frames of many walks, some time into them: (walks, 3, frames, h, w)."""
     wandering = long_walks(walks, 6, seed + 5000)
     states = wandering.states().at(slice(None), slice(-frames * 12, None, 12))
     return film(wandering.maze, states, size)

@@ -22,7 +22,7 @@ ENOUGH = 0.25  # share of a column that must have been in view before
 
 
 def misfit(pictures: Tensor, ways: State) -> Tensor:
-    """Of each way of moving, poses [n, ways, t], as an explanation of pictures [n, t, 3, h, w]: [n, ways]."""
+    """Of each way of moving, poses (n, ways, t), as an explanation of pictures (n, t, 3, h, w): (n, ways)."""
     pairs = itertools.pairwise(range(pictures.shape[1]))
     steps = [
         _misfit(
@@ -34,13 +34,12 @@ def misfit(pictures: Tensor, ways: State) -> Tensor:
 
 
 def _misfit(before: Tensor, after: Tensor, start: State, end: State) -> Tensor:
-    """Mean squared difference over the columns that every way can explain; infinite if there is none. Poses [n, ways]."""
+    """Mean squared difference over the columns that every way can explain; infinite if there is none. Poses (n, ways)."""
     n, ways = start.yaw.shape
-    error, seen = (
-        v.unflatten(0, (n, ways)) for v in _column_errors(before, after, start, end)
-    )  # [n, ways, distances, w]
+    columns = _column_errors(before, after, start, end)
+    error, seen = (v.unflatten(0, (n, ways)) for v in columns)  # (n, ways, distances, w)
     known = seen > ENOUGH
-    best = torch.where(known, error / seen.clamp(min=ENOUGH), torch.inf).amin(2)  # [n, ways, w]
+    best = torch.where(known, error / seen.clamp(min=ENOUGH), torch.inf).amin(2)  # (n, ways, w)
     shared = best.isfinite().all(1, keepdim=True)
     total = torch.where(shared, best, 0.0).sum(-1) / shared.sum(-1).clamp(min=1)
     return torch.where(shared.any(-1), total, torch.inf)
@@ -48,7 +47,7 @@ def _misfit(before: Tensor, after: Tensor, start: State, end: State) -> Tensor:
 
 def _column_errors(before: Tensor, after: Tensor, start: State, end: State) -> tuple[Tensor, Tensor]:
     """For walls at each distance: the mean over a column of what `after` differs from `before` seen from the other pose,
-    counting pixels that were in view, and the share of those: [n * ways, distances, w] both."""
+    counting pixels that were in view, and the share of those: (n * ways, distances, w) both."""
     ways, size = start.yaw.shape[1], (after.shape[-2], after.shape[-1])
     start, end = start.flat(), end.flat()
     ends = end.at(slice(None), None).expand(-1, DISTANCES)
@@ -60,7 +59,7 @@ def _column_errors(before: Tensor, after: Tensor, start: State, end: State) -> t
     seen = ((far > 0.05) & (pixel >= 0).all(-1) & (pixel < corner).all(-1)).float()
     grid = (pixel / corner * 2 - 1).flatten(1, 2)  # the distances one above the other
     moved = F.grid_sample(before.repeat_interleave(ways, 0), grid, padding_mode="border", align_corners=False)
-    moved = moved.unflatten(2, (DISTANCES, -1)).transpose(1, 2)  # [n * ways, distances, 3, h, w]
+    moved = moved.unflatten(2, (DISTANCES, -1)).transpose(1, 2)  # (n * ways, distances, 3, h, w)
     error = (moved - after.repeat_interleave(ways, 0)[:, None]).pow(2).mean(2) * seen
     return _smooth(error.mean(2)), _smooth(seen.mean(2))
 

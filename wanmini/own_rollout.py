@@ -45,7 +45,7 @@ class OwnRollout:
 
 @torch.no_grad()
 def own_latents(model: CausalWanModel, truth: Tensor, given: Given, schedule: Schedule, first: int = 0) -> Tensor:
-    """The model's version of `truth` [B, 16, F, h, w], each block begun at the noise level of step `first`."""
+    """The model's version of `truth` (B, 16, F, h, w), each block begun at the noise level of step `first`."""
     rollout = OwnRollout(model, given)
     out = []
     for block, latents in enumerate(truth.to(model.dtype).split(model.num_frame_per_block, 2)):

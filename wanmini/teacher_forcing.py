@@ -27,7 +27,7 @@ Kept = dict[str, KeysValues]  # of one layer and one past, by kind
 
 @dataclass(frozen=True)
 class Given:
-    """What a clip is conditioned on: image tokens [B, L, C], mask and image latents [B, 20, F, h, w], its actions."""
+    """What a clip is conditioned on: image tokens (B, L, C), mask and image latents (B, 20, F, h, w), its actions."""
 
     visual: Tensor
     concat: Tensor
@@ -79,7 +79,7 @@ class ByBlocks:
         return out.unflatten(0, (len(q), self.blocks)).flatten(1, 2)
 
     def _windows(self, x: Tensor) -> Tensor:
-        clips = x.unflatten(1, (self.clips, self.blocks, -1)).unbind(1)  # of [B, blocks, L, H, D]
+        clips = x.unflatten(1, (self.clips, self.blocks, -1)).unbind(1)  # of (B, blocks, L, H, D)
         before = torch.cat([clips[-1][:, :1], clips[0][:, :-1]], 1)
         return torch.cat([before, clips[-1]], 2).flatten(0, 1)
 
@@ -118,7 +118,7 @@ EAGER = Passes()
 def teacher_forced(
     model: CausalWanModel, past: Tensor, noisy: Tensor, t: Tensor, given: Given, passes: Passes = EAGER
 ) -> Tensor:
-    """Flow [B, 16, F, h, w] of `noisy` at t [B, F], each block behind the clean latents `past` of the blocks before."""
+    """Flow (B, 16, F, h, w) of `noisy` at t (B, F), each block behind the clean latents `past` of the blocks before."""
     clean, clean_inputs = _embed_past(model, past, given)
     tokens, inputs, grid = _embed_noisy(model, noisy, t, given)
     for layer in model.blocks:

@@ -46,7 +46,7 @@ PATCH = 8
 def losses(
     vae: WanVAE, latents: Tensor, video: Tensor, weight: Tensor, judged: Tensor, energy: float
 ) -> tuple[Tensor, Tensor]:
-    """Total loss and squared error of decoded latents, over what is judged, [n, 1, t, h, w]."""
+    """Total loss and squared error of decoded latents, over what is judged, (n, 1, t, h, w)."""
     out = torch.where(judged, vae.decode(latents, whole=True).float(), video)
     error = out - video
     edges = sum(error.diff(dim=d).abs().mean() for d in (2, 3, 4))
@@ -60,7 +60,7 @@ def energy_error(out: Tensor, video: Tensor) -> Tensor:
 
 
 def edge_energy(video: Tensor) -> Tensor:
-    """Root mean square of the differences between neighbours in each patch: [n, t, rows, columns]."""
+    """Root mean square of the differences between neighbours in each patch: (n, t, rows, columns)."""
     x = video.transpose(1, 2).flatten(0, 1)
     square = x.diff(dim=-1)[..., :-1, :].pow(2) + x.diff(dim=-2)[..., :, :-1].pow(2)
     mean = F.avg_pool2d(square.mean(1, keepdim=True), PATCH, ceil_mode=True)
@@ -106,10 +106,10 @@ class DecoderData:
 
 
 def window_of(vivid: Tensor, cells: Sequence[int], anywhere: float) -> tuple[Tensor, Tensor]:
-    """Latent rows and columns, [n, rows] and [n, columns], around where the objects of [n, 1, t, h, w] are at some time;
+    """Latent rows and columns, (n, rows) and (n, columns), around where the objects of (n, 1, t, h, w) are at some time;
     for a share of them somewhere else."""
     n, _, t, h, w = vivid.shape
-    moment = vivid[torch.arange(n), 0, torch.randint(t, (n,))]  # [n, h, w]
+    moment = vivid[torch.arange(n), 0, torch.randint(t, (n,))]  # (n, h, w)
     lost = torch.rand(n, device=vivid.device) < anywhere
     found = []
     for axis, (size, cell) in zip((2, 1), zip((h, w), cells, strict=True), strict=True):
@@ -123,7 +123,7 @@ def window_of(vivid: Tensor, cells: Sequence[int], anywhere: float) -> tuple[Ten
 
 
 def judged_of(rows: Tensor, columns: Tensor, cells: Sequence[int], frames: int, run_up: int) -> Tensor:
-    """Which pixels of windows into a picture of `cells` have all around them that they depend on, [n, 1, t, h, w]."""
+    """Which pixels of windows into a picture of `cells` have all around them that they depend on, (n, 1, t, h, w)."""
     inside = []
     for where, count in zip((rows, columns), cells, strict=True):
         pixel = torch.arange(8 * where.shape[1], device=where.device)
@@ -134,7 +134,7 @@ def judged_of(rows: Tensor, columns: Tensor, cells: Sequence[int], frames: int, 
 
 
 def window(x: Tensor, rows: Tensor, columns: Tensor, scale: int) -> Tensor:
-    """Cut [n, c, t, h, w], whose pixels are 1 / scale of a cell, to the cells given."""
+    """Cut (n, c, t, h, w), whose pixels are 1 / scale of a cell, to the cells given."""
 
     def fine(cells: Tensor) -> Tensor:
         return (cells[:, :, None] * scale + torch.arange(scale, device=x.device)).flatten(1)

@@ -52,7 +52,7 @@ class MiniT2V(nn.Module):
             nn.init.zeros_(expert.head.head.weight)
 
     def read(self, ids: Tensor) -> Tensor:
-        """What the encoder makes of token ids [B, text_len]; zeros behind the text, as upstream pads."""
+        """What the encoder makes of token ids (B, text_len); zeros behind the text, as upstream pads."""
         mask = (ids != 0).long()
         return self.text(ids, mask) * mask[..., None]
 

@@ -63,7 +63,7 @@ class MiniWorld(nn.Module):
 
 
 def draw_sigmas(n: int, blocks: int, schedule: Schedule, device: torch.device) -> Tensor:
-    """A noise level for each block, [n, frames]: half of them from the steps of inference."""
+    """A noise level for each block, (n, frames): half of them from the steps of inference."""
     anywhere = shifted(torch.rand(n, blocks, device=device), SHIFT)
     steps = torch.tensor(schedule.sigmas, device=device)
     listed = steps[torch.randint(len(steps), (n, blocks), device=device)]
@@ -85,7 +85,7 @@ class Lesson:
     past: Tensor
     noisy: Tensor
     flow: Tensor
-    sigma: Tensor  # [B, F]
+    sigma: Tensor  # (B, F)
 
     def values(self) -> tuple[Tensor, ...]:
         return self.past, self.noisy, self.flow, self.sigma, *self.batch.values()

@@ -54,7 +54,7 @@ def _read_or_measure(backends: Mapping[str, Attention], q: Tensor, k: Tensor, v:
     machine = f"{_device_name(q.device)}, torch {torch.__version__}, {' '.join((*backends, *_libraries()))}"
     shape = f"{q.dtype} " + " ".join("x".join(map(str, t.shape)) for t in (q, k, v))
     kept = read(machine).get(shape)
-    if isinstance(kept, str) and kept in backends:
+    if kept is not None and kept in backends:
         return kept
     times = measured(backends, q, k, v)
     name = choose(times)
@@ -112,7 +112,8 @@ def _device_name(device: torch.device) -> str:
 def read(machine: str) -> dict[str, str]:
     """shape -> backend; nothing where the file is not there, or is not ours to understand."""
     choices = _content().get(machine)
-    return choices if isinstance(choices, dict) else {}
+    named = choices.items() if isinstance(choices, dict) else ()
+    return {shape: name for shape, name in named if isinstance(name, str)}
 
 
 def keep(machine: str, shape: str, name: str) -> None:

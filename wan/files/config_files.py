@@ -38,11 +38,7 @@ def parse_config(cls: type[T], values: Values) -> T | None:
     sign, read = FOREIGN.get(cls, ("", dict))
     try:
         config = from_dict(cls, read(values) if sign in values else values)
-    except (
-        KeyError,
-        TypeError,
-        ZeroDivisionError,
-    ):  # a foreign config without a field it needs, or with nonsense in it
+    except (KeyError, TypeError, ZeroDivisionError):  # a field it needs is not there, or has nonsense in it
         return None
     return config if _like(config, cls()) else None
 

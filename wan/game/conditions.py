@@ -71,15 +71,15 @@ def _middle(length: int, wanted: float) -> tuple[int, int]:
 
 
 def image_tensor(image: Image.Image, height: int, width: int) -> Tensor:
-    """[3, height, width] in [-1, 1]."""
+    """(3, height, width) in [-1, 1]."""
     pixels = np.asarray(fit(image, height, width), np.float32) / 127.5 - 1
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
 @dataclass(frozen=True)
 class ImageCondition:
-    visual_context: Tensor  # [B, tokens, channels] of the vision tower
-    concat: Tensor  # [B, 4 + 16, n, h, w]: mask and latents; the last frame stands for all later ones
+    visual_context: Tensor  # (B, tokens, channels) of the vision tower
+    concat: Tensor  # (B, 4 + 16, n, h, w): mask and latents; the last frame stands for all later ones
 
     def block(self, latent: range) -> Tensor:
         given = self.concat[:, :, latent.start : latent.stop]
@@ -91,7 +91,7 @@ class ImageCondition:
 
 @torch.no_grad()
 def image_condition(images: Tensor, vae: ImageEncoder, clip: VisionTower) -> ImageCondition:
-    """`images` [B, 3, H, W] in [-1, 1]."""
+    """`images` (B, 3, H, W) in [-1, 1]."""
     latents = _settled(vae.encode_image(images, ENOUGH_FRAMES))
     return ImageCondition(clip.encode(images), masked(latents))
 

@@ -40,7 +40,7 @@ class Overlay:
         self._strip = lru_cache(maxsize=256)(self._draw_strip)
 
     def draw(self, video: np.ndarray, actions: Sequence[Action]) -> np.ndarray:
-        """A copy of the frames (uint8, [F, H, W, 3]) with the action of each on it."""
+        """A copy of the frames (uint8, (F, H, W, 3)) with the action of each on it."""
         drawn = video.copy()
         for frame, action in zip(drawn, actions, strict=True):
             colour, opacity = self._strip(action)
@@ -49,7 +49,7 @@ class Overlay:
         return drawn
 
     def _draw_strip(self, action: Action) -> tuple[np.ndarray, np.ndarray]:
-        """Colour [h, W, 3] and opacity [h, W, 1] of the lower part of the frame, where everything is."""
+        """Colour (h, W, 3) and opacity (h, W, 1) of the lower part of the frame, where everything is."""
         height, width = self.size[0] - self._top, self.size[1]
         canvas = _Canvas(width, height, self._cap)
         held = self._held(action)

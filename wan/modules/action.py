@@ -82,9 +82,8 @@ class ActionModule(nn.Module):
         )
         self.key_attn_q_norm = _norm(c, width)
         self.key_attn_k_norm = _norm(c, width)
-        self.mouse_attn_q = nn.Linear(
-            c.img_hidden_size, width, bias=c.qkv_bias
-        )  # the official name; it asks the keyboard
+        # the official name; it asks the keyboard
+        self.mouse_attn_q = nn.Linear(c.img_hidden_size, width, bias=c.qkv_bias)
         self.keyboard_attn_kv = nn.Linear(window, width * 2, bias=c.qkv_bias)
         self.proj_keyboard = nn.Linear(width, c.img_hidden_size, bias=c.qkv_bias)
 

@@ -25,8 +25,8 @@ class SelfAttention(nn.Module):
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        qkv = self.to_qkv(x).unflatten(-1, (3, self.num_heads, -1))  # [B, L, 3, H, D]
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each [B, H, L, D]
+        qkv = self.to_qkv(x).unflatten(-1, (3, self.num_heads, -1))  # (B, L, 3, H, D)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, H, L, D)
         x = F.scaled_dot_product_attention(q, k, v)
         return self.proj(x.transpose(1, 2).flatten(2))
 
@@ -68,9 +68,9 @@ class CLIPVision(nn.Module):
         return (f"transformer.{self.config.num_layers - 1}.", "post_norm.", "head")
 
     def encode(self, image: Tensor) -> Tensor:
-        """Images in [-1, 1], [B, 3, H, W] or [B, 3, T, H, W], of any size -> [B * T, tokens, dim]."""
+        """Images in [-1, 1], (B, 3, H, W) or (B, 3, T, H, W), of any size -> (B * T, tokens, dim)."""
         if image.ndim == 5:
-            image = image.transpose(1, 2).flatten(0, 1)  # [B, 3, T, H, W] -> [B * T, 3, H, W]
+            image = image.transpose(1, 2).flatten(0, 1)  # (B, 3, T, H, W) -> (B * T, 3, H, W)
         size = (self.config.image_size, self.config.image_size)
         # resized in float32: bicubic is neither precise nor everywhere implemented in half precision
         image = F.interpolate(image.float(), size=size, mode="bicubic", align_corners=False)
@@ -78,6 +78,6 @@ class CLIPVision(nn.Module):
         return self(((image * 0.5 + 0.5 - mean) / std).to(self.pos_embedding.dtype))
 
     def forward(self, image: Tensor) -> Tensor:
-        patches = self.patch_embedding(image).flatten(2).transpose(1, 2)  # [B, grid * grid, dim]
+        patches = self.patch_embedding(image).flatten(2).transpose(1, 2)  # (B, grid * grid, dim)
         x = torch.cat([self.cls_embedding.expand(len(patches), -1, -1), patches], dim=1)
         return self.transformer(self.pre_norm(x + self.pos_embedding))

@@ -83,7 +83,7 @@ def run(layers: Iterable[nn.Module], x: Tensor, state: StreamState) -> Tensor:
 class StreamedDecoder(ABC, nn.Module):
     """Decoding a whole clip in terms of `new_state` and `decode_chunk`.
 
-    Latents [B, z, n, h, w] are normalised; frames [B, 3, 1 + 4(n-1), 8h, 8w] are in [-1, 1] but not clamped.
+    Latents (B, z, n, h, w) are normalised; frames (B, 3, 1 + 4(n-1), 8h, 8w) are in [-1, 1] but not clamped.
     """
 
     @abstractmethod

@@ -27,7 +27,7 @@ def finite(x: Tensor) -> Tensor:
 
 
 def distance_buckets(length: int, num_buckets: int, device: torch.device) -> Tensor:
-    """Bucket of every (query, key) pair, [L, L]: half for keys behind, half for keys ahead; near ones exact, far ones
+    """Bucket of every (query, key) pair, (L, L): half for keys behind, half for keys ahead; near ones exact, far ones
     logarithmic."""
     position = torch.arange(length, device=device)
     offset = position[None, :] - position[:, None]
@@ -57,7 +57,7 @@ class PositionBias(nn.Module):
         self.embedding = nn.Embedding(num_buckets, num_heads)
 
     def forward(self, buckets: Tensor) -> Tensor:
-        return self.embedding(buckets).permute(2, 0, 1)  # [H, L, L]
+        return self.embedding(buckets).permute(2, 0, 1)  # (H, L, L)
 
 
 class Attention(nn.Module):
@@ -70,7 +70,7 @@ class Attention(nn.Module):
         self.o = nn.Linear(config.dim_attn, config.dim, bias=False)
 
     def heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # [B, H, L, D]
+        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (B, H, L, D)
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
         q, k, v = self.heads(self.q(x)), self.heads(self.k(x)), self.heads(self.v(x))
@@ -114,7 +114,7 @@ class T5Encoder(nn.Module):
         self.norm = RMSNorm(config.dim)
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Ids and mask (1 for text, 0 for padding), both [B, L] -> [B, L, dim]; states at padding mean nothing."""
+        """Ids and mask (1 for text, 0 for padding), both (B, L) -> (B, L, dim); states at padding mean nothing."""
         x = self.token_embedding(ids)
         buckets = distance_buckets(ids.shape[1], self.config.num_buckets, ids.device)
         hidden = torch.zeros(mask.shape, device=ids.device).masked_fill(mask == 0, torch.finfo(torch.float32).min)
@@ -122,5 +122,5 @@ class T5Encoder(nn.Module):
             positions = block.pos_embedding or self.pos_embedding
             assert positions is not None, "the layers have one each, or one is for all"
             bias = positions(buckets).float()
-            x = block(x, bias + hidden[:, None, None, :])  # [B, H, L, L]
+            x = block(x, bias + hidden[:, None, None, :])  # (B, H, L, L)
         return self.norm(x)

@@ -30,7 +30,7 @@ class SoftClamp(nn.Module):
 
 
 class MemoryBlock(Remembering, nn.Module):
-    """A residual block over each frame and the one before it; [B, T, C, H, W]."""
+    """A residual block over each frame and the one before it; (B, T, C, H, W)."""
 
     def __init__(self, dim: int):
         super().__init__()
@@ -43,7 +43,7 @@ class MemoryBlock(Remembering, nn.Module):
 
 
 class TimePool(nn.Module):
-    """`stride` frames into one; [B*T, C, H, W]."""
+    """`stride` frames into one; (B*T, C, H, W)."""
 
     def __init__(self, dim: int, stride: int):
         super().__init__()
@@ -54,7 +54,7 @@ class TimePool(nn.Module):
 
 
 class TimeGrow(nn.Module):
-    """One frame into `stride`; [B*T, C, H, W]."""
+    """One frame into `stride`; (B*T, C, H, W)."""
 
     def __init__(self, dim: int, stride: int):
         super().__init__()
@@ -79,7 +79,7 @@ def _up(in_dim: int, out_dim: int, time_stride: int) -> list[nn.Module]:
 
 
 def _run(layers: nn.Sequential, x: Tensor, state: StreamState) -> Tensor:
-    """Layers over [B, T, C, H, W]; those without memory see every frame as an image of its own."""
+    """Layers over (B, T, C, H, W); those without memory see every frame as an image of its own."""
     batch = x.shape[0]
     for layer in layers:
         x = layer(x, state) if isinstance(layer, MemoryBlock) else layer(x.flatten(0, 1)).unflatten(0, (batch, -1))
@@ -87,7 +87,7 @@ def _run(layers: nn.Sequential, x: Tensor, state: StreamState) -> Tensor:
 
 
 class TinyVAE(StreamedDecoder):
-    """Latents [B, 16, n, h, w] to video [B, 3, 1 + 4(n-1), 8h, 8w] in [-1, 1], not clamped, and back."""
+    """Latents (B, 16, n, h, w) to video (B, 3, 1 + 4(n-1), 8h, 8w) in [-1, 1], not clamped, and back."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -108,7 +108,7 @@ def _head(in_dim: int, out_dim: int) -> nn.Sequential:
 
 
 class WanVAE(StreamedDecoder):
-    """Video [B, 3, 1+4k, H, W] in [-1, 1] to normalised latents [B, z, 1+k, H/8, W/8] and back.
+    """Video (B, 3, 1+4k, H, W) in [-1, 1] to normalised latents (B, z, 1+k, H/8, W/8) and back.
 
     Inputs are cast to the dtype of the weights, outputs have it; decoded frames are not clamped.
     """
@@ -143,7 +143,7 @@ class WanVAE(StreamedDecoder):
         return self._moments(torch.cat([self.encoder(self._cast(chunk), state) for chunk in chunks], 2))
 
     def encode_image(self, image: Tensor, latent_frames: int) -> Tensor:
-        """What `encode` gives for `image` [B, 3, H, W] followed by black frames (zeros), without encoding them all.
+        """What `encode` gives for `image` (B, 3, H, W) followed by black frames (zeros), without encoding them all.
 
         A stage of the encoder that meets the input and the state it met before would repeat its output, so it is not
         run again; once the last stage repeats itself, so does every later latent frame. No receptive field is

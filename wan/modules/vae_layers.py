@@ -2,7 +2,7 @@
 
 Layers that look back in time are `Causal` and are called with the clip's `StreamState`; the rest are plain modules.
 The first frame of a clip is special: it is neither halved nor doubled in time, which makes n latent frames 1 + 4(n-1)
-video frames. Activations are [B, C, T, H, W]. Parameter names and shapes are those of the released checkpoint.
+video frames. Activations are (B, C, T, H, W). Parameter names and shapes are those of the released checkpoint.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class CausalConv3d(Remembering, nn.Conv3d):
         On CPUs torch has only a plain loop for small 3D convolutions: streaming and training are 2 to 5 times faster
         this way.
         """
-        taps = x.unfold(2, self.kernel_size[0], self.stride[0])  # [B, C, T, H, W, taps]
-        frames = taps.permute(0, 2, 1, 5, 3, 4).flatten(2, 3).flatten(0, 1)  # [B*T, C*taps, H, W]
+        taps = x.unfold(2, self.kernel_size[0], self.stride[0])  # (B, C, T, H, W, taps)
+        frames = taps.permute(0, 2, 1, 5, 3, 4).flatten(2, 3).flatten(0, 1)  # (B*T, C*taps, H, W)
         out = F.conv2d(frames, self.weight.flatten(1, 2), self.bias, padding=self.padding[1:])
         return out.unflatten(0, (x.shape[0], -1)).transpose(1, 2)
 
@@ -90,7 +90,7 @@ class AttentionBlock(nn.Module):
         return x + per_frame(self._attend, x)
 
     def _attend(self, x: Tensor) -> Tensor:
-        qkv = self.to_qkv(self.norm(x)).flatten(2).transpose(1, 2).unsqueeze(1)  # [N, 1, H*W, 3C]
+        qkv = self.to_qkv(self.norm(x)).flatten(2).transpose(1, 2).unsqueeze(1)  # (N, 1, H*W, 3C)
         out = F.scaled_dot_product_attention(*qkv.chunk(3, dim=-1))
         return self.proj(out.squeeze(1).transpose(1, 2).unflatten(2, x.shape[2:]))
 
@@ -142,8 +142,8 @@ class Upsample(Causal, nn.Module):
 
     def _double(self, x: Tensor, state: StreamState, conv: CausalConv3d) -> Tensor:
         def pairs(x: Tensor) -> Tensor:
-            both = conv(x, state).unflatten(1, (2, -1))  # [B, 2, C, T, H, W]
-            return both.permute(0, 2, 3, 1, 4, 5).flatten(2, 3)  # [B, C, 2T, H, W]
+            both = conv(x, state).unflatten(1, (2, -1))  # (B, 2, C, T, H, W)
+            return both.permute(0, 2, 3, 1, 4, 5).flatten(2, 3)  # (B, C, 2T, H, W)
 
         def nothing(first: Tensor) -> Tensor:
             return torch.zeros_like(first).repeat_interleave(conv.past, 2)

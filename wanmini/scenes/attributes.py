@@ -40,7 +40,7 @@ TRIES = 256
 
 @dataclass(frozen=True)
 class Scenes:
-    """A batch; every field is [n]. `place_x`, `place_y` in [0, 1) put the scene where its whole path stays in view."""
+    """A batch; every field is (n,). `place_x`, `place_y` in [0, 1) put the scene where its whole path stays in view."""
 
     shape: Tensor
     colour: Tensor
@@ -105,7 +105,7 @@ def radius(scenes: Scenes) -> Tensor:
 
 
 def travel(scenes: Scenes) -> Tensor:
-    """(x, y) pixels over the whole clip, [n, 2]; zero for what does not go anywhere."""
+    """(x, y) pixels over the whole clip, (n, 2); zero for what does not go anywhere."""
     device = scenes.motion.device
     ways = torch.tensor((*WAYS, (0, 0), (0, 0), (0, 0), (0, 0)), dtype=torch.float32, device=device)[scenes.motion]
     size = torch.tensor((WIDTH, HEIGHT), dtype=torch.float32, device=device)
@@ -114,7 +114,7 @@ def travel(scenes: Scenes) -> Tensor:
 
 
 def paths(scenes: Scenes, frames: int = FRAMES) -> tuple[Tensor, Tensor]:
-    """Centres [n, frames, 3, 2] of up to three objects and radii [n, frames]; absent objects are far outside."""
+    """Centres (n, frames, 3, 2) of up to three objects and radii (n, frames); absent objects are far outside."""
     device = scenes.motion.device
     time = torch.linspace(0, 1, frames, device=device)
     lift = BOUNCE_HEIGHT * (scenes.motion == BOUNCE)[:, None]
@@ -129,7 +129,7 @@ def paths(scenes: Scenes, frames: int = FRAMES) -> tuple[Tensor, Tensor]:
 
 
 def _middle(scenes: Scenes, path: Tensor) -> Tensor:
-    """Where the middle of the path goes, [n, 2]: anywhere that keeps all of it in view."""
+    """Where the middle of the path goes, (n, 2): anywhere that keeps all of it in view."""
     largest = radius(scenes) * REACH * torch.where(_resizing(scenes), GROWTH[1], 1.0)
     extent = largest[:, None] + _formation(scenes).abs().amax(1) + path.abs().amax(1)
     size = torch.tensor((WIDTH, HEIGHT), dtype=torch.float32, device=extent.device)
@@ -150,7 +150,7 @@ def _growth(scenes: Scenes, time: Tensor) -> Tensor:
 
 
 def _formation(scenes: Scenes) -> Tensor:
-    """Where objects stand around their middle, [n, 3, 2]: one above the other if they go sideways, else side by side."""
+    """Where objects stand around their middle, (n, 3, 2): one above the other if they go sideways, else side by side."""
     device = scenes.count.device
     number = torch.arange(3, device=device) - (scenes.count[:, None] - 1) / 2
     away = number * torch.tensor(SPACING, device=device)[scenes.count - 1][:, None]

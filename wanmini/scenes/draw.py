@@ -31,11 +31,11 @@ SOFT_SHADOW = 5.0  # pixels
 
 
 def draw(scenes: Scenes, frames: int = FRAMES, size: tuple[int, int] = (HEIGHT, WIDTH)) -> Tensor:
-    """Videos [n, 3, frames, height, width] in [-1, 1]; the scene keeps its proportions at other sizes."""
+    """Videos (n, 3, frames, height, width) in [-1, 1]; the scene keeps its proportions at other sizes."""
     scale = HEIGHT / size[0]
     y, x = ((torch.arange(length, device=scenes.shape.device) + 0.5) * scale for length in size)
     centres, radii = paths(scenes, frames)
-    picture = _backdrop(scenes, y, x).repeat(1, frames, 1, 1, 1)  # [n, frames, 3, h, w]
+    picture = _backdrop(scenes, y, x).repeat(1, frames, 1, 1, 1)  # (n, frames, 3, h, w)
     for i in range(int(scenes.count.max())):
         has = scenes.count > i
         dx, dy = x - centres[has, :, i, :1, None], y[:, None] - centres[has, :, i, 1:, None]
@@ -44,7 +44,7 @@ def draw(scenes: Scenes, frames: int = FRAMES, size: tuple[int, int] = (HEIGHT, 
 
 
 def _place(scenes: Scenes, picture: Tensor, dx: Tensor, dy: Tensor, radius: Tensor, scale: float) -> Tensor:
-    """One object of every scene and its shadow, painted over the picture; dx and dy are [n, frames, h, w]."""
+    """One object of every scene and its shadow, painted over the picture; dx and dy are (n, frames, h, w)."""
     # a round shadow for every shape: at this softness nobody can tell
     shadow = torch.hypot(dx - 0.25 * radius, dy - 0.35 * radius) - radius
     shade = torch.sigmoid(-shadow / SOFT_SHADOW) * 0.45
@@ -56,7 +56,7 @@ def _place(scenes: Scenes, picture: Tensor, dx: Tensor, dy: Tensor, radius: Tens
 
 
 def _backdrop(scenes: Scenes, y: Tensor, x: Tensor) -> Tensor:
-    """Top to bottom, with a soft pool of light in the middle: [n, 1, 3, h, w]."""
+    """Top to bottom, with a soft pool of light in the middle: (n, 1, 3, h, w)."""
     top, bottom = torch.tensor(BACKDROPS, device=y.device)[scenes.background].unbind(1)
     down = (y / HEIGHT)[:, None]
     across = (x / HEIGHT - 0.5 * WIDTH / HEIGHT) ** 2

@@ -17,7 +17,7 @@ LAMP = (1.0, 0.86, 0.62)
 
 
 def blur(picture: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur of [n, c, h, w], sigma in cells."""
+    """Gaussian blur of (n, c, h, w), sigma in cells."""
     radius = max(1, round(2.5 * sigma * TEXELS))
     offsets = torch.arange(-radius, radius + 1, device=picture.device) / TEXELS
     taps = torch.exp(-0.5 * (offsets / sigma) ** 2)
@@ -29,7 +29,7 @@ def blur(picture: Tensor, sigma: float) -> Tensor:
 
 def bake(wall: Tensor, colours: Tensor, glow: Tensor, openings: Tensor, tiles: Tensor) -> tuple[Tensor, Tensor]:
     """(planes, light) as Maze describes them, from what each cell has: a wall, the colour of luminous faces (`glow`,
-    [n, y, x, side, rgb]), an open ceiling, and a number of its own (`tiles`)."""
+    (n, y, x, side, rgb)), an open ceiling, and a number of its own (`tiles`)."""
     opening = torch.sigmoid((blur(_texels(openings), 0.17) - 0.5) * 18)
     lamps = _texels(~openings & ~wall & _lattice(wall)) * (1 - opening)
     day = (colours[:, palette.HORIZON] * 0.4 + 0.6)[:, :, None, None]
@@ -47,7 +47,7 @@ def bake(wall: Tensor, colours: Tensor, glow: Tensor, openings: Tensor, tiles: T
 
 
 def _texels(cells: Tensor) -> Tensor:
-    """[..., y, x] per cell -> [n, c, y, x] per texel."""
+    """(..., y, x) per cell -> (n, c, y, x) per texel."""
     fine = cells.float().repeat_interleave(TEXELS, -2).repeat_interleave(TEXELS, -1)
     return fine if fine.dim() == 4 else fine[:, None]
 
@@ -59,17 +59,17 @@ def _lattice(cells: Tensor) -> Tensor:
 
 
 def _disc(grid: int, radius: float) -> Tensor:
-    """A soft disc in the middle of every cell, [texel y, texel x]."""
+    """A soft disc in the middle of every cell, (texel y, texel x)."""
     centre = (torch.arange(TEXELS) + 0.5) / TEXELS - 0.5
     return torch.sigmoid((radius - torch.hypot(centre[:, None], centre)) * 24).repeat(grid, grid)
 
 
 def _door_light(glow: Tensor) -> Tensor:
-    """Splat each glowing face a third of a cell in front of it. [n, y, x, side, rgb] -> [n, rgb, texel y, texel x]"""
+    """Splat each glowing face a third of a cell in front of it. (n, y, x, side, rgb) -> (n, rgb, texel y, texel x)"""
     n, grid = glow.shape[0], glow.shape[1]
     light = torch.zeros(n, 3, grid, TEXELS, grid, TEXELS, device=glow.device)
     half, reach = TEXELS // 2, TEXELS // 3
-    west, east, north, south = glow.permute(3, 0, 4, 1, 2)  # each [n, rgb, y, x]
+    west, east, north, south = glow.permute(3, 0, 4, 1, 2)  # each (n, rgb, y, x)
     light[:, :, :, half, :, TEXELS - reach] += west.roll(-1, 3)
     light[:, :, :, half, :, reach] += east.roll(1, 3)
     light[:, :, :, TEXELS - reach, :, half] += north.roll(-1, 2)

@@ -19,18 +19,18 @@ MAX_CELLS = 34  # a straight line crosses no more cells of the grid
 
 @dataclass(frozen=True)
 class Hits:
-    """What each ray meets first; every field is [n, rays]."""
+    """What each ray meets first; every field is (n, rays)."""
 
     depth: Tensor  # in units of the ray's direction vector: perpendicular distance for camera rays
     x: Tensor  # cell
     y: Tensor
     side: Tensor  # face of a wall; 4 for a pillar
     along: Tensor  # 0..1 across the face, or around the pillar
-    normal: Tensor  # [n, rays, 2]
+    normal: Tensor  # (n, rays, 2)
 
 
 def cast(maze: Maze, origin: Tensor, direction: Tensor) -> Hits:
-    """First hit of rays origin + depth * direction, both [n, rays, 2]; map i serves row i."""
+    """First hit of rays origin + depth * direction, both (n, rays, 2); map i serves row i."""
     safe = torch.where(direction.abs() < 1e-6, torch.full_like(direction, 1e-6), direction)
     ahead = safe > 0
     stride = torch.where(ahead, 1, -1)

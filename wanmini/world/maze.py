@@ -29,14 +29,14 @@ DOOR = 2
 class Maze:
     """A batch of n maps. `planes` and `light` are baked pictures of floor, ceiling and light (see bake)."""
 
-    kind: Tensor  # [n, y, x] FREE, WALL or PILLAR
-    wall: Tensor  # [n, y, x, rgb] colour of the region a cell belongs to
-    accent: Tensor  # [n, y, x, side, rgb] paint of a face
-    motif: Tensor  # [n, y, x, side] index into paint.MOTIFS
-    palette: Tensor  # [n, colour, rgb]
-    sun: Tensor  # [n, 2] unit vector towards the sun, on the ground
-    planes: Tensor  # [n, rgb + openness, 2 * texels, texels] floor above ceiling
-    light: Tensor  # [n, rgb, texels, texels]
+    kind: Tensor  # (n, y, x) FREE, WALL or PILLAR
+    wall: Tensor  # (n, y, x, rgb) colour of the region a cell belongs to
+    accent: Tensor  # (n, y, x, side, rgb) paint of a face
+    motif: Tensor  # (n, y, x, side) index into paint.MOTIFS
+    palette: Tensor  # (n, colour, rgb)
+    sun: Tensor  # (n, 2) unit vector towards the sun, on the ground
+    planes: Tensor  # (n, rgb + openness, 2 * texels, texels) floor above ceiling
+    light: Tensor  # (n, rgb, texels, texels)
 
     @staticmethod
     def generate(seed: int, n: int, device: torch.device | str = "cpu") -> Maze:
@@ -97,7 +97,7 @@ def _paint(seeds: Tensor, colours: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _visible(kind: Tensor) -> Tensor:
-    """[n, y, x, side]: the face belongs to a wall and looks into a cell one can stand in."""
+    """(n, y, x, side): the face belongs to a wall and looks into a cell one can stand in."""
     sides = [kind.roll((-int(dy), -int(dx)), (1, 2)) != WALL for dx, dy in STEPS]
     return (kind == WALL)[..., None] & torch.stack(sides, -1)
 

@@ -1,7 +1,7 @@
 """The colour of every pixel, from what its column hit: plain tensor arithmetic, so that torch.compile can fuse it.
 
 Walls carry one painted motif each, all drawn by one signed distance (a rounded box, filled or a ring): a disc is a
-box that is all corner, a door is one that sinks into the floor. Tensors are [frame, channel, row, column].
+box that is all corner, a door is one that sinks into the floor. Tensors are (frame, channel, row, column).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _rounded_box(along: Tensor, height: Tensor, motif: Tensor) -> Tensor:
 
 
 def wall(height: Tensor, along: Tensor, base: Tensor, accent: Tensor, motif: Tensor, light: Tensor) -> Tensor:
-    """Heights [f, 1, h, w] on columns [f, c, 1, w] -> [f, 3, h, w]."""
+    """Heights (f, 1, h, w) on columns (f, c, 1, w) -> (f, 3, h, w)."""
     distance = _rounded_box(along, height, motif)
     kind = motif[:, 6:7]
     glow, dark = kind.clamp(min=0), (kind < 0).float()

@@ -35,7 +35,7 @@ def _rgb(code: str) -> list[float]:
 
 
 def table() -> Tensor:
-    """All palettes as [palette, colour, rgb]; the rows of one palette are named by the constants below."""
+    """All palettes as (palette, colour, rgb); the rows of one palette are named by the constants below."""
     rows = [(p.zenith, p.horizon, *p.floor, p.ceiling, *p.walls, *p.accents) for p in PALETTES]
     return torch.tensor([[_rgb(code) for code in row] for row in rows])
 

@@ -26,15 +26,15 @@ FOCAL = 0.5 / math.tan(FIELD_OF_VIEW / 2)  # in picture widths
 
 
 def render(maze: Maze, state: State, size: tuple[int, int] = (HEIGHT, WIDTH)) -> Tensor:
-    """Pictures in [0, 1], [n, 3, h, w], of map i at pose i."""
+    """Pictures in [0, 1], (n, 3, h, w), of map i at pose i."""
     return draw(maze, state.at(slice(None), None), size)[:, 0]
 
 
 def draw(maze: Maze, states: State, size: tuple[int, int] = (HEIGHT, WIDTH), shader: Shader | None = None) -> Tensor:
-    """Pictures [n, t, 3, h, w] of t poses in each of n maps; `shader` may be a compiled `shade`."""
+    """Pictures (n, t, 3, h, w) of t poses in each of n maps; `shader` may be a compiled `shade`."""
     height, width = size[0] * SUPERSAMPLE, size[1] * SUPERSAMPLE
     n, t = states.yaw.shape
-    ray = _rays(states.yaw, width)  # [n, t, w, 2]
+    ray = _rays(states.yaw, width)  # (n, t, w, 2)
     origin = states.pos[:, :, None].expand_as(ray)
     hits = cast(maze, origin.flatten(1, 2), ray.flatten(1, 2))
     ray, origin = (v.permute(0, 1, 3, 2).reshape(n * t, 2, 1, width) for v in (ray, origin))
@@ -49,7 +49,7 @@ def shade(
     origin: Tensor, ray: Tensor, depth: Tensor, slope: Tensor, columns: tuple[Tensor, ...],
     planes: Tensor, colours: Tensor, sun: Tensor,
 ) -> Tensor:  # fmt: skip
-    """Everything that is done for each pixel: rays and depths of columns, slopes of rows -> pictures [n * t, 3, h, w]."""
+    """Everything that is done for each pixel: rays and depths of columns, slopes of rows -> pictures (n * t, 3, h, w)."""
     t = len(ray) // len(planes)
     wall_height = paint.EYE + slope * depth
     rise = torch.where(slope > 0, paint.CEILING, 0.0) - paint.EYE
@@ -64,7 +64,7 @@ def shade(
 
 
 def film(maze: Maze, states: State, size: tuple[int, int] = (HEIGHT, WIDTH), frames_at_once: int = 8) -> Tensor:
-    """The same as video [n, 3, t, h, w] in [-1, 1], a few frames at a time: on a CPU that is three times as fast."""
+    """The same as video (n, 3, t, h, w) in [-1, 1], a few frames at a time: on a CPU that is three times as fast."""
     each = max(1, frames_at_once // len(maze))
     frames = range(0, states.yaw.shape[1], each)
     parts = [draw(maze, states.at(slice(None), slice(i, i + each)), size) for i in frames]
@@ -72,7 +72,7 @@ def film(maze: Maze, states: State, size: tuple[int, int] = (HEIGHT, WIDTH), fra
 
 
 def rollout(maze: Maze, state: State, keyboard: Tensor, mouse: Tensor) -> Tensor:
-    """Video [n, 3, t, h, w] in [-1, 1] for actions [n, t, 4] and [n, t, 2]: frame 0 shows `state`, action i leads
+    """Video (n, 3, t, h, w) in [-1, 1] for actions (n, t, 4) and (n, t, 2): frame 0 shows `state`, action i leads
     from frame i to frame i + 1 (see walk), so the last action is not seen."""
     return film(maze, walk(maze, state, keyboard, mouse))
 
@@ -97,7 +97,7 @@ def _grid(points: Tensor) -> Tensor:
 
 
 def _sample_planes(planes: Tensor, points: Tensor, upwards: Tensor, t: int) -> Tensor:
-    """Floor or ceiling under points [n * t, 2, h, w]; their pictures lie one above the other."""
+    """Floor or ceiling under points (n * t, 2, h, w); their pictures lie one above the other."""
     x, y = points.unbind(1)
     y = (y.clamp(0, GRID) + GRID * upwards[:, 0]) / 2
     grid = _grid(torch.stack((x, y), -1)).unflatten(0, (-1, t))
@@ -106,7 +106,7 @@ def _sample_planes(planes: Tensor, points: Tensor, upwards: Tensor, t: int) -> T
 
 
 def _columns(maze: Maze, hits: Hits, t: int) -> tuple[Tensor, ...]:
-    """What paint.wall needs to know about each column: [n * t, channels, 1, width]."""
+    """What paint.wall needs to know about each column: (n * t, channels, 1, width)."""
     maps = torch.arange(len(maze), device=hits.x.device)[:, None]
     pillar = hits.side == 4
     face = hits.side.clamp(max=3)
@@ -130,14 +130,14 @@ def _column_light(maze: Maze, hits: Hits) -> Tensor:
 
 
 def depth_map(maze: Maze, states: State, size: tuple[int, int]) -> Tensor:
-    """How far every pixel is, [n, t, h, w], along rays whose forward component is 1; the sky is as far as the ceiling."""
+    """How far every pixel is, (n, t, h, w), along rays whose forward component is 1; the sky is as far as the ceiling."""
     ray = _rays(states.yaw, size[1])
     hits = cast(maze, states.pos[:, :, None].expand_as(ray).flatten(1, 2), ray.flatten(1, 2))
     return depth_before_walls(hits.depth.unflatten(1, (-1, size[1])), states.pitch, size)
 
 
 def depth_before_walls(wall: Tensor, pitch: Tensor, size: tuple[int, int]) -> Tensor:
-    """The same, given how far the wall of each column is, [n, t, w or 1]: floor or ceiling may come first."""
+    """The same, given how far the wall of each column is, (n, t, w or 1): floor or ceiling may come first."""
     slope = _slopes(pitch, *size)[..., None]
     rise = torch.where(slope > 0, paint.CEILING, 0.0) - paint.EYE
     return torch.minimum(wall[:, :, None], rise / torch.where(slope.abs() < 1e-4, 1e-4, slope)).expand(
@@ -146,15 +146,15 @@ def depth_before_walls(wall: Tensor, pitch: Tensor, size: tuple[int, int]) -> Te
 
 
 def points_seen(states: State, depth: Tensor) -> Tensor:
-    """Where in the world the pixels of a depth map are: [n, t, h, w, 3] of x, y and height over the eye."""
+    """Where in the world the pixels of a depth map are: (n, t, h, w, 3) of x, y and height over the eye."""
     height, width = depth.shape[-2:]
-    ray = _rays(states.yaw, width)[:, :, None]  # [n, t, 1, w, 2]
+    ray = _rays(states.yaw, width)[:, :, None]  # (n, t, 1, w, 2)
     ground = states.pos[:, :, None, None] + ray * depth[..., None]
     return torch.cat((ground, (_slopes(states.pitch, height, width)[..., None] * depth)[..., None]), -1)
 
 
 def project(points: Tensor, state: State, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Pixel coordinates (x, y) [..., 2] and depth [...] of world points [n, ..., 3] in the picture of a pose [n]."""
+    """Pixel coordinates (x, y) (..., 2) and depth (...) of world points (n, ..., 3) in the picture of a pose (n,)."""
     height, width = size
     apart = (slice(None), *(None,) * (points.dim() - 2))
     cos, sin, pitch = state.yaw.cos()[apart], state.yaw.sin()[apart], state.pitch[apart]

@@ -26,7 +26,7 @@ MAX_PITCH = 0.4
 
 @dataclass(frozen=True)
 class State:
-    """Poses of any batch shape: pos [..., 2] in cells, yaw and pitch [...] in radians (0 looks east, + turns right)."""
+    """Poses of any batch shape: pos (..., 2) in cells, yaw and pitch (...) in radians (0 looks east, + turns right)."""
 
     pos: Tensor
     yaw: Tensor
@@ -53,7 +53,7 @@ def step(state: State, keyboard: Tensor, mouse: Tensor, maze: Maze) -> State:
 
 
 def stride(state: State, keyboard: Tensor, mouse: Tensor) -> State:
-    """The same where there are no walls. Poses [n] or [n, ...], actions [n, ..., 4] and [n, ..., 2]."""
+    """The same where there are no walls. Poses (n,) or (n, ...), actions (n, ..., 4) and (n, ..., 2)."""
     pitch, yaw = (RADIANS_PER_UNIT * mouse).unbind(-1)
     yaw, pitch = state.yaw + yaw, (state.pitch + pitch).clamp(-MAX_PITCH, MAX_PITCH)
     w, s, a, d = keyboard.unbind(-1)
@@ -65,7 +65,7 @@ def stride(state: State, keyboard: Tensor, mouse: Tensor) -> State:
 
 
 def walk(maze: Maze, state: State, keyboard: Tensor, mouse: Tensor) -> State:
-    """Poses [n, t] of the frames 0 .. t-1 under actions [n, t, ...]; pose 0 is `state`."""
+    """Poses (n, t) of the frames 0 .. t-1 under actions (n, t, ...); pose 0 is `state`."""
     states = [state]
     for i in range(keyboard.shape[1] - 1):
         states.append(step(states[-1], keyboard[:, i], mouse[:, i], maze))
@@ -73,9 +73,9 @@ def walk(maze: Maze, state: State, keyboard: Tensor, mouse: Tensor) -> State:
 
 
 def slide(maze: Maze, pos: Tensor) -> Tensor:
-    """Push walkers out of the wall or pillar they are deepest in. [n, 2]"""
+    """Push walkers out of the wall or pillar they are deepest in. (n, 2)"""
     around = torch.tensor([(x, y) for y in (-1, 0, 1) for x in (-1, 0, 1)], device=pos.device)
-    cells = pos.floor().long()[:, None] + around  # [n, 9, 2]
+    cells = pos.floor().long()[:, None] + around  # (n, 9, 2)
     size = maze.kind.shape[-1]
     kind = maze.kind.flatten(1).gather(1, cells[..., 1].clamp(0, size - 1) * size + cells[..., 0].clamp(0, size - 1))
     away, distance = _nearest(pos[:, None], cells, kind == PILLAR)
@@ -97,7 +97,7 @@ def _nearest(pos: Tensor, cells: Tensor, pillar: Tensor) -> tuple[Tensor, Tensor
 def open_start(maze: Maze, seeds: Tensor, tries: int = 12) -> State:
     """A start pose per map with room around it and a long view: the best of a few random free cells and headings."""
     size = maze.kind.shape[-1]
-    cells = (uniform(seeds, 30, tries, 2) * (size - 2)).floor() + 1.5  # [n, tries, 2]
+    cells = (uniform(seeds, 30, tries, 2) * (size - 2)).floor() + 1.5  # (n, tries, 2)
     yaw = uniform(seeds, 31, tries) * (2 * torch.pi)
     ahead = torch.stack((yaw.cos(), yaw.sin()), -1)
     free = sum(is_free(maze, cells + far * ahead).float() for far in (0.0, 0.5, 1.0, 1.5, 2.0, 3.0))
@@ -107,7 +107,7 @@ def open_start(maze: Maze, seeds: Tensor, tries: int = 12) -> State:
 
 
 def is_free(maze: Maze, points: Tensor) -> Tensor:
-    """[n, k, 2] -> [n, k]"""
+    """(n, k, 2) -> (n, k)"""
     size = maze.kind.shape[-1]
     cell = points.floor().long().clamp(0, size - 1)
     return maze.kind.flatten(1).gather(1, cell[..., 1] * size + cell[..., 0]) == FREE

@@ -35,7 +35,7 @@ CAMERA = 0.1  # mouse units a frame while a camera key is held
 
 @dataclass(frozen=True)
 class Walk:
-    """Actions [n, t, 4] and [n, t, 2] and the poses [n, t] they lead through."""
+    """Actions (n, t, 4) and (n, t, 2) and the poses (n, t) they lead through."""
 
     keyboard: Tensor
     mouse: Tensor
@@ -46,7 +46,7 @@ def wander(maze: Maze, seeds: Tensor, frames: int) -> Walk:
     """A walk of `frames` frames in each map, from an open place."""
     moods = torch.tensor(MOODS, device=seeds.device)
     odds = moods[:, 0].cumsum(0)
-    chance = uniform(seeds, 40, frames, 6)  # [n, t, which]
+    chance = uniform(seeds, 40, frames, 6)  # (n, t, which)
     state = open_start(maze, seeds)
     left = torch.zeros(len(seeds), device=seeds.device)  # frames until the mood changes
     mood = torch.zeros(len(seeds), dtype=torch.long, device=seeds.device)

@@ -95,6 +95,16 @@ def test_a_broken_file_is_replaced(machine, content):
     assert taken(machine) == "flash"
 
 
+@pytest.mark.parametrize("name", [["cudnn"], None, 1])
+def test_what_is_no_name_is_replaced(machine, name):
+    assert taken(machine) == "flash"
+    right = machine.kept.read_text()
+    machine.kept.write_text(right.replace('"flash"', json.dumps(name)))
+    machine.forget()
+    assert machine.kept.read_text() != right
+    assert taken(machine) == "flash" and machine.kept.read_text() == right
+
+
 def test_a_file_that_cannot_be_written_costs_a_warning(machine, caplog):
     machine.kept.parent.write_text("a file where the folder should be")
     assert taken(machine) == "flash" and "is not kept" in caplog.text

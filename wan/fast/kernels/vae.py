@@ -1,6 +1,6 @@
 """What stands between the convolutions of the VAE decoder: sum, RMS norm, SiLU and the frames of the past, in one pass.
 
-Activations are [B, T, H, W, C], so a norm over channels is a row in memory, and the pass that normalises a frame also
+Activations are (B, T, H, W, C), so a norm over channels is a row in memory, and the pass that normalises a frame also
 puts it where the next convolution reads it: side by side with the two frames before it, as channels.
 """
 
@@ -27,9 +27,9 @@ def add(terms: Sum) -> Tensor:
 
 
 def lay_frames(terms: Sum, gamma: Tensor | None, past: Tensor, keep: bool = False) -> tuple[Tensor, Tensor]:
-    """The sum (if kept), and each of its frames with the two before it: [B, T, H, W, 3C], oldest first.
+    """The sum (if kept), and each of its frames with the two before it: (B, T, H, W, 3C), oldest first.
 
-    The first ones have `past` [B, 2, H, W, C] before them, which becomes the last two frames. With `gamma` the frames
+    The first ones have `past` (B, 2, H, W, C) before them, which becomes the last two frames. With `gamma` the frames
     are silu(rms_norm(sum)).
     """
     if use_triton(terms.x):
