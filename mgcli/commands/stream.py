@@ -37,6 +37,7 @@ Script = Annotated[
 ]  # fmt: skip
 SaveState = Annotated[Path | None, typer.Option(help="Save the world here at the end, to be continued exactly.")]
 LoadState = Annotated[Path | None, typer.Option(help="Go on with a saved world; the video holds what is new.")]
+NOTHING = "nothing was asked for, so nothing was generated"
 
 
 def stream(
@@ -77,6 +78,8 @@ def stream(
         check_output(path)
     player = choose_player(request)
     take = first_take(request, player)
+    if take is None:
+        return console.result({"takes": [], "mode": request.mode, "frames": 0, "frames_per_second": 0.0}, NOTHING)
     from mgcli.game.session import StreamSession
     from mgcli.game.worlds import explained_memory, open_models
 
@@ -103,14 +106,15 @@ def choose_player(request: StreamRequest) -> Player:
     return LivePlayer(mode)
 
 
-def first_take(request: StreamRequest, player: Player) -> Take:
+def first_take(request: StreamRequest, player: Player) -> Take | None:
     if request.image or request.load_state:
         return Take(1, (*request.image, request.default_image)[0], request.seed)
-    return Take(1, player.start_image(request.default_image), request.seed)
+    image = player.start_image(request.default_image)
+    return Take(1, image, request.seed) if image else None
 
 
 def _lines(facts: dict[str, Any]) -> list[str]:
     return [
         f"{take['video']} (with keys: {take['icon']}; replay: mg stream --script {take['record']}), {take['frames']} frames"
         for take in facts["takes"]
-    ] or ["nothing was generated"]
+    ] or [NOTHING]

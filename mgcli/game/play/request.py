@@ -18,6 +18,10 @@ class PlayRequest(GameRequest):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not self.host.strip():
+            raise ValueError(
+                "--host is empty, which would be every address: say 0.0.0.0 if that is meant, or leave it out"
+            )
         if not 0 <= self.port <= HIGHEST_PORT:
             raise ValueError(f"port {self.port} is not from 0 to {HIGHEST_PORT}: leave it out for a free one")
         if len(self.image) > 1:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -72,6 +72,8 @@ async def start_image(request: Request) -> Response:
             image = await asyncio.to_thread(decode_image, data, world.height, world.width)
         except (ValueError, TimeoutError) as error:
             return PlainTextResponse(f"{error or 'the image takes too long to arrive'}\n", 422)
+        except ClientDisconnect:
+            return Response(status_code=400)  # to nobody
     hub.session.restart(image=image)
     hub.tell()
     return Response(status_code=204)

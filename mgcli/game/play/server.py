@@ -18,6 +18,7 @@ from typing import Any
 import uvicorn
 from starlette.applications import Starlette
 
+from mgcli.game.play.connections import PromptProtocol
 from mgcli.game.play.guard import Door, Guard
 from mgcli.game.play.hub import Hub
 from mgcli.game.play.messages import LONGEST
@@ -27,8 +28,9 @@ from mgcli.game.play.session import PlaySession
 from mgcli.game.worlds import explained_memory, open_models
 from wan.game.models import GameModels
 
-# small messages only; whom a request was forwarded for is nobody's business; our own log
+# small messages only; whom a request was forwarded for is nobody's business; our own log, which strangers cannot fill
 LIMITS: dict[str, Any] = {
+    "http": PromptProtocol,
     "ws_max_size": 4 * LONGEST,
     "ws_per_message_deflate": False,
     "limit_concurrency": 64,
@@ -37,6 +39,7 @@ LIMITS: dict[str, Any] = {
     "server_header": False,
     "access_log": False,
     "log_config": None,
+    "log_level": "error",
 }
 
 

@@ -7,6 +7,7 @@ in the thread that runs it. The rollout is that of batch and terminal; waiting f
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ from wan.game.actions import Action
 from wan.game.models import GameModels
 from wan.game.rollout import Block, rollout
 from wan.game.timeline import Span
+
+log = logging.getLogger(__name__)
 
 LATEST = 3  # recordings that a page is told of; the others stay on disk and under their numbers
 
@@ -200,11 +203,12 @@ class PlaySession:
             self._on_change()
 
     def _guarded(self, work: Callable[[], None]) -> None:
-        """A disk that is full ends the recording, not the world."""
+        """A disk that is full, or an encoder that died, ends the recording and not the world."""
         try:
             work()
-        except OSError as error:
-            self.note = f"recording stopped: {describe(error)[0]}"
+        except (OSError, RuntimeError) as error:
+            why = describe(error)[0] if isinstance(error, OSError) else str(error)
+            self.note = f"recording stopped: {why}{self.tape.give_up()}"
+            log.warning(self.note)
             self._taping = False
-            self.tape.give_up()
             self._on_change()

@@ -114,12 +114,14 @@ class Tape:
             self.finished.append(Cut(number, files, self._first, recording.frames, self._replay(files["record"])))
         self._recording = None
 
-    def give_up(self) -> None:
-        """What is on disk plays and stays there; nothing is offered for download."""
+    def give_up(self) -> str:
+        """What is on disk plays and stays there, nothing is offered for download; what to say of it."""
         recording, self._recording = self._recording, None
+        if recording is None:
+            return ""
         with suppress(OSError):
-            if recording:
-                recording.close()
+            recording.close()
+        return f"; {recording.path.name} has the {recording.frames} frames before that" if recording.frames else ""
 
     def _write_record(self, recording: Recording) -> None:
         facts = {"seed": self._seed, "image": str(self._image), "first_frame": self._first}

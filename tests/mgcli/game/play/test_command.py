@@ -117,6 +117,7 @@ def test_a_port_that_is_taken_is_said_before_anything_is_loaded(tmp_path: Path, 
     "flags, words",
     [
         (["--port", "70000"], "port 70000 is not from 0 to 65535"),
+        (["--host", ""], "say 0.0.0.0 if that is meant"),
         (["--host", "no.such.host.invalid"], "cannot listen on no.such.host.invalid"),
         (["--image", "a.png", "--image", "b.png"], "a world begins with one"),
         (["--image", "missing.png"], "missing.png"),

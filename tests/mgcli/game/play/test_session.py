@@ -238,3 +238,22 @@ def test_a_disk_that_fails_ends_the_recording_and_not_the_world(
     assert "disk full" in play.session.describe()["note"]
     assert play.session.describe()["recording"] is None
     play.next()
+
+
+def test_an_encoder_that_dies_ends_the_recording_and_not_the_world(playing: Callable[..., Playing], tmp_path: Path):
+    play = playing()
+    play.next()
+    play.session.record(True)
+    play.next(3)
+    recording = play.session.tape._recording
+    assert recording
+    recording._video._encoder._process.kill()
+    play.next(3)
+    described = play.session.describe()
+    assert described["note"].startswith("recording stopped: ffmpeg ended early with code -9")
+    assert described["note"].endswith(f"play_1.mp4 has the {recording.frames} frames before that")
+    assert described["recording"] is None and described["recordings"] == []
+    assert count_frames(tmp_path / "play_1.mp4") == recording.frames > 0
+    play.session.record(True)
+    play.next(3)
+    assert play.session.describe()["note"] == "", "the next one works"
