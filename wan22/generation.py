@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from wan.device import wait_for
+from wan.refusal import Refusal
 from wan22 import image as images
 from wan22.config import ResolvedRequest
 from wan22.experts import Experts
@@ -71,7 +72,7 @@ class Generation:
             yield pixels
         self.phase = "denoise"
 
-    def out_of_memory(self, tiled: bool = False) -> str:
+    def out_of_memory(self, tiled: bool = False) -> Refusal:
         """What to say if the device's memory did not suffice."""
         config = self.parts.config
         expert = expert_bytes(config, self.parts.dtype, self.parts.speed.fp8)

@@ -21,7 +21,7 @@ from wan.modules.model import WanModel
 from wan.modules.streaming import StreamedDecoder
 from wan.modules.vae import WanVAE
 from wan.text import TextEncoder, Tokenizer
-from wan22.config import NO_SWITCH, Task
+from wan22.config import Task, no_switch
 from wan22.experts import HOST
 from wan22.plan import Expert
 
@@ -92,7 +92,7 @@ def check_two_experts(folder: Path, half: bool) -> None:
     if not (folder.is_file() or alone or any(folder.glob("diffusion_pytorch_model*"))):
         return
     if half:
-        raise ValueError(NO_SWITCH.format(what=folder))
+        raise no_switch(folder)
     raise ValueError(
         f"{folder} is one model; wan22 runs releases of two experts, such as Wan2.2-T2V-A14B: name its folder"
     )

@@ -28,7 +28,7 @@ def compare_videos(
     named = contestants(mode, asked, accelerations("recommended"))
     check_output(folder / "report.json")
     generation = open_generation(request, list(named.values()), image)
-    with out_of_memory_as(lambda _: ValueError(generation.out_of_memory(request.vae_tiling))):
+    with out_of_memory_as(lambda _: generation.out_of_memory(request.vae_tiling)):
         made = make_all(generation, list(named), request.vae_tiling)
     return write_report(mode, folder, made, generation)
 

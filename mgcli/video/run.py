@@ -38,7 +38,7 @@ def make_videos(request: Wan22Request, videos: list[PlannedVideo], image: Image.
         check_output(path)
     generation = open_generation(request, videos, image)
     made = []
-    with out_of_memory_as(lambda _: ValueError(generation.out_of_memory(request.vae_tiling))):
+    with out_of_memory_as(lambda _: generation.out_of_memory(request.vae_tiling)):
         for i in watched(generation):
             write_video(paths[i], find_task(request.task).fps, generation.frames(i, request.vae_tiling))
             made.append(write_record(paths[i], request, generation, i))

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from wan.fast.attention_choice import Attention, fastest
+from wan.refusal import Refusal
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +51,9 @@ def _flash_function() -> Callable[..., Any]:
             return importlib.import_module(module).flash_attn_func
         except ImportError:
             continue
-    raise ValueError(
-        "attention backend 'flash' is not installed; pip install fa3-fwd (Hopper) or flash-attn, or use --attention auto"
+    raise Refusal(
+        "attention backend 'flash' is not installed; pip install fa3-fwd (Hopper) or flash-attn, or use auto",
+        "attention auto",
     )
 
 
@@ -89,7 +91,7 @@ def use_backend(name: str, device: str | torch.device) -> str:
     reasons = {candidate: _why_not(candidate, where) for candidate in (HALF if name == "auto" else (name,))}
     working = tuple(candidate for candidate, why in reasons.items() if why is None)
     if not working and name != "auto":
-        raise ValueError(f"attention backend {name!r} does not work here ({reasons[name]}); use --attention auto")
+        raise Refusal(f"attention backend {name!r} does not work here ({reasons[name]}); use auto", "attention auto")
     _chosen[where.type] = working or ("sdpa",)
     passed = "; ".join(f"{k}: {why}" for k, why in reasons.items() if why)
     found = passed or ("the faster for each shape" if len(working) > 1 else "asked for")

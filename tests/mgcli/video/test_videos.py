@@ -209,15 +209,21 @@ def test_one_step_needs_one_expert(t2v, monkeypatch):
     ("arguments", "message"),
     [
         ([], "the prompt is empty"),
-        (["--prompt", "  "], "the prompt is empty"),
+        (["--prompt", "  "], "the prompt is empty; say what the video shows (--prompt)"),
         (["--prompt", "a", "--prompt_file", "x.txt"], "give one"),
         (["--prompt_file", "missing.txt"], "no such file or folder: missing.txt"),
         (["--prompt", "a", "--task", "i2v-A14B"], "use wan22 i2v"),
         (["--prompt", "a", "--task", "ti2v-5B", "--enable_half_frame_generation"], "half frames need two experts"),
         (["--prompt", "a", "--save_file", "/proc/no/a.mp4"], "/proc/no"),
         (["--prompt", "a", "--device", "cuda:9"], "device 'cuda:9' cannot be used here"),
-        (["--prompt", "a", "--fp8", "--device", "cpu"], "--fp8 needs a CUDA GPU"),
-        (["--prompt", "a", "--fp8", "--reference"], "leave out --reference"),
+        (
+            ["--prompt", "a", "--fp8", "--device", "cpu"],
+            "8-bit floats need a CUDA GPU, this run is on cpu; leave them out (--fp8)",
+        ),
+        (
+            ["--prompt", "a", "--fp8", "--reference"],
+            "8-bit floats are of the optimized model, not of a plain one; choose (--fp8, --reference)",
+        ),
     ],
 )
 def test_a_mistake_is_one_line(t2v, arguments, message):
@@ -252,10 +258,10 @@ def test_an_image_expert_is_not_a_text_expert(t2v, folders):
 @pytest.mark.parametrize(
     ("where", "residency", "message"),
     [
-        ("decode_chunks", "both", "in the VAE (decode), one latent frame at a time; use --vae_tiling"),
+        ("decode_chunks", "both", "in the VAE (decode), one latent frame at a time; decode in tiles (--vae_tiling)"),
         ("forward", "both", "weights (residency both) and about"),
-        ("forward", "one", "use --residency stream"),
-        ("encode", "one", "--t5_cpu"),
+        ("forward", "one", "stream it block by block (--residency stream)"),
+        ("encode", "one", "run it on the host (--t5_cpu)"),
     ],
 )
 def test_out_of_memory_says_what_used_it_and_what_would_fit(t2v, monkeypatch, where, residency, message):
