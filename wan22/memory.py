@@ -59,17 +59,14 @@ def explain(phase: Phase, residency: Residency, expert: int, activations: int, t
     if phase == "text":
         return Refusal("out of device memory in the text encoder; run it on the host", "t5_cpu")
     if phase in ("image", "decode"):
-        # only decoding is done in tiles
-        lighter = (
-            ("decode in tiles", "vae_tiling") if phase == "decode" and not tiled else ("use a smaller size", "size")
-        )
-        return Refusal(
-            f"out of device memory in the VAE ({phase}), one latent frame at a time; {lighter[0]}", lighter[1]
-        )
+        said = f"out of device memory in the VAE ({phase}), one latent frame at a time"
+        if phase == "image" or tiled:  # nothing is encoded in tiles
+            return Refusal(f"{said}; use a smaller size", "size")
+        return Refusal(f"{said}; decode in tiles", "vae_tiling")
     resident = {"both": 2 * expert, "one": expert, "stream": 0}[residency]
-    lighter, *settings = LIGHTER[residency]
+    advice, *settings = LIGHTER[residency]
     return Refusal(
         f"out of device memory: {resident / GIB:.1f} GiB of weights (residency {residency}) and about"
-        f" {activations / GIB:.1f} GiB of activations; {lighter}",
+        f" {activations / GIB:.1f} GiB of activations; {advice}",
         *settings,
     )

@@ -6,6 +6,7 @@ The folder is looked at first and as a whole, so that what is missing or mixed u
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -14,8 +15,7 @@ from torch import Tensor
 from wan.config import WanConfig
 from wan.device import release
 from wan.fast.speed import Speed
-from wan.files.checkpoint import find_in, load_t5, load_vae, load_wan, open_weights
-from wan.files.config_files import parse_config, read_config
+from wan.files.checkpoint import find_in, load_t5, load_vae, load_wan, open_weights, wan_config
 from wan.files.key_names import EXPERT
 from wan.modules.model import WanModel
 from wan.modules.streaming import StreamedDecoder
@@ -50,11 +50,10 @@ class Parts:
         check_not_mixed_up(self._experts, task)
         self._decoder: StreamedDecoder | None = None
 
-    @property
+    @cached_property
     def config(self) -> WanConfig:
-        """The experts' architecture as the folder states it, else the released one."""
-        values = read_config(self._experts["high"])
-        return values and parse_config(WanConfig, values) or self.task.model
+        """The experts' architecture, as the weights decide it."""
+        return wan_config(self._experts["high"])
 
     def encode_prompts(self, prompts: Sequence[str]) -> dict[str, Tensor]:
         """Each different prompt (L, text_dim) on the device; the encoder is freed before this returns."""
