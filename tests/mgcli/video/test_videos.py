@@ -17,6 +17,7 @@ from mgcli.video import run as wan22_run
 from mgcli.video.request import wan22_request
 from tests.tiny_checkpoints import TEXT_LEN, write_wan22
 from wan.fast.speed import Speed
+from wan.modules.vae import WanVAE
 from wan.schedule import SCHEDULES
 from wan.video.reader import read_frames
 from wan22 import parts
@@ -135,6 +136,28 @@ def test_a_video_from_an_image_has_the_images_shape(t2v, tmp_path):
     assert code == 0, err
     assert data["videos"][0]["size"] == "96*48"  # the area of 96*64, twice as wide as high
     assert next(read_frames(tmp_path / "a.mp4")).shape == (48, 96, 3)
+
+
+def test_many_prompts_about_one_image_encode_it_once(t2v, tmp_path, monkeypatch):
+    encoded, encode = [], WanVAE.encode_image
+    monkeypatch.setattr(WanVAE, "encode_image", lambda *given: encoded.append(1) or encode(*given))
+    Image.fromarray(np.full((50, 100, 3), 99, np.uint8)).save(tmp_path / "start.png")
+    (tmp_path / "prompts.txt").write_text("a cat\na dog\na bird\n")
+    flags = ["--image", str(tmp_path / "start.png"), "--prompt_file", str(tmp_path / "prompts.txt"), "--base_seed", "7"]
+    code, data, _ = t2v(*flags, "--save_latents", command="i2v")
+    assert code == 0 and len(encoded) == 1, data
+    t2v(
+        "--image",
+        str(tmp_path / "start.png"),
+        "--prompt",
+        "a bird",
+        "--base_seed",
+        "9",
+        "--save_latents",
+        command="i2v",
+    )
+    [bird, alone] = (load_file(tmp_path / name)["latents"] for name in ("a_002.safetensors", "a.safetensors"))
+    assert torch.equal(bird, alone)
 
 
 def test_a_long_prompt_is_cut_and_said(t2v):
