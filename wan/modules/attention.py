@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from wan.fast.attention_choice import Attention, fastest
+from wan.fast.attention_choice import Attention, choices, fastest
 from wan.refusal import Refusal
 
 log = logging.getLogger(__name__)
@@ -110,11 +110,21 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Mask | None = None) -> Tensor:
     if mask is not None:
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2)
-    if q.device.type not in _chosen:
-        use_backend("auto", q.device)
-    backends = ("sdpa",) if q.dtype == torch.float32 else _chosen[q.device.type]
+    backends = _backends(q.device, q.dtype)
     backend = backends[0] if len(backends) == 1 else fastest({name: _RUN[name] for name in backends}, q, k, v)
     return _RUN[backend](q, k, v)
+
+
+def _backends(device: torch.device, dtype: torch.dtype) -> tuple[str, ...]:
+    if device.type not in _chosen:
+        use_backend("auto", device)
+    return ("sdpa",) if dtype == torch.float32 else _chosen[device.type]
+
+
+def in_use(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
+    """What `attend` runs on tensors like these: a backend, or several of which each shape it has met has its own (`shapes`);
+    a shape that was too small to measure has the first."""
+    return {"backends": list(_backends(device, dtype)), "shapes": choices(device.type)}
 
 
 def attend_with(backend: str, q: Tensor, k: Tensor, v: Tensor) -> Tensor:

@@ -61,6 +61,48 @@ def test_a_video_with_its_request_timings_and_latents(t2v, tmp_path):
     assert "low-noise expert, 3 of 3 latent frames, both prompts" in err
 
 
+MACHINE = ["--residency", "stream", "--t5_cpu", "--vae_tiling", "--dtype", "float32", "--attention", "sdpa"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "holds"),
+    [
+        (MACHINE, {"residency": "stream", "t5_cpu": True, "vae_tiling": True, "attention": "sdpa"}),
+        (["--reference", "--sample_guide_scale", "2"], {"reference": True, "residency": "one", "attention": "auto"}),
+        (["--enable_half_frame_generation", "--sample_shift", "9.5e0"], {"frame_completion": "repeat", "fp8": False}),
+        (["--fp8"], {"fp8": True, "compile": False}),
+    ],
+)
+def test_a_record_is_a_preset_that_makes_its_video_again(t2v, capsys, tmp_path, monkeypatch, flags, holds):
+    monkeypatch.setattr(Speed, "_check_fp8", lambda self, device: None)  # for want of a GPU: the twin of its product
+    code, data, _ = t2v("--prompt", "a cat: \u2028 {1}", "--save_latents", *flags)
+    assert code == 0, data
+    record = json.loads((tmp_path / "a.json").read_text())
+    assert holds.items() <= record["request"].items() and record["request"]["ckpt_dir"] == record["checkpoint"]
+    assert record["attention"] == {"backends": ["sdpa"], "shapes": {}}
+    assert repeated(capsys, tmp_path, "t2v") == record["request"]
+
+
+def test_the_record_of_an_image_asks_for_its_area_again(t2v, capsys, tmp_path):
+    Image.fromarray(np.full((70, 100, 3), 99, np.uint8)).save(tmp_path / "start.png")
+    code, data, _ = t2v("--prompt", "a cat", "--image", str(tmp_path / "start.png"), "--save_latents", command="i2v")
+    assert code == 0 and data["videos"][0]["size"] == "80*64", data
+    request = repeated(capsys, tmp_path, "i2v")
+    assert (request["size"], request["any_size"], request["image"]) == ("96*64", True, str(tmp_path / "start.png"))
+
+
+def repeated(capsys, tmp_path: Path, command: str) -> dict:
+    """The request of the same video made from the record of `a`, into another file; the latents are the same bytes."""
+    given = ["--config_path", str(tmp_path / "a.json"), "--save_file", str(tmp_path / "b.mp4")]
+    assert run(wan22_app.app, [command, "--json", *given]) == 0, capsys.readouterr().out
+    capsys.readouterr()
+    first, second = (json.loads((tmp_path / f"{name}.json").read_text()) for name in "ab")
+    assert first["size"] == second["size"] and first["seed"] == second["seed"]
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+    assert second["request"].pop("save_file") == str(tmp_path / "b.mp4")
+    return second["request"] | {"save_file": first["request"]["save_file"]}
+
+
 @pytest.mark.parametrize("residency", ["both", "stream"])
 def test_the_same_seed_gives_the_same_latents_wherever_the_experts_live(t2v, tmp_path, residency):
     flags = ["--prompt", "a cat", "--save_latents", "--base_seed", "3", "--enable_half_frame_generation"]
