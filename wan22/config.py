@@ -13,6 +13,7 @@ from typing import Literal, Self
 
 from wan.config import I2V_A14B, T2V_A14B, WanConfig
 from wan.latents import SPATIAL_STRIDE, latent_frames_for, video_frames
+from wan.refusal import Refusal
 from wan.schedule import SCHEDULES
 from wan22.frames import Method, Rope, Start
 
@@ -44,10 +45,6 @@ TASKS = {
     "i2v-A14B": Task("i2v-A14B", I2V_A14B, 0.900, 5.0, (3.5, 3.5)),
 }
 DENSE_TASKS = ("ti2v-5B",)
-NO_SWITCH = (
-    "half frames need two experts: the frames are completed where the high-noise expert hands over to the low-noise one,"
-    " and {what} is one dense model without such a point; leave out --enable_half_frame_generation"
-)
 
 
 @dataclass(frozen=True)
@@ -123,7 +120,7 @@ class ResolvedRequest(Request):
 def seeded(request: Request, offset: int = 0) -> Request:
     """The request of a video to be made, its seed decided: a negative one is drawn, and recorded like any other."""
     if not request.prompt.strip():
-        raise ValueError("the prompt is empty; say with --prompt what the video shows")
+        raise Refusal("the prompt is empty; say what the video shows", "prompt")
     seed = request.base_seed if request.base_seed >= 0 else secrets.randbelow(2**31)
     return replace(request, base_seed=seed + offset)
 
@@ -137,7 +134,7 @@ def rounding_note(request: ResolvedRequest) -> str | None:
 
 def find_task(name: str, half: bool = False) -> Task:
     if name in DENSE_TASKS and half:
-        raise ValueError(NO_SWITCH.format(what=name))
+        raise no_switch(name)
     if name in DENSE_TASKS:
         raise ValueError(
             f"task {name} is a dense model with another VAE, which is not supported; use {' or '.join(TASKS)}"
@@ -145,6 +142,14 @@ def find_task(name: str, half: bool = False) -> Task:
     if name not in TASKS:
         raise ValueError(f"unknown task {name!r}; use {' or '.join(TASKS)}")
     return TASKS[name]
+
+
+def no_switch(what: object) -> Refusal:
+    return Refusal(
+        "half frames need two experts: the frames are completed where the high-noise expert hands over to the low-noise"
+        f" one, and {what} is one dense model without such a point; leave them out",
+        "enable_half_frame_generation",
+    )
 
 
 def parse_size(size: str) -> tuple[int, int]:
@@ -159,11 +164,15 @@ def completion_method(request: Request) -> Method | None:
     """The one method that two flags name together; None without half frames."""
     method = request.frame_completion or ("improved" if request.enable_improved_frame_completion else None)
     if request.enable_improved_frame_completion and method != "improved":
-        raise ValueError(
-            f"--enable_improved_frame_completion and --frame_completion {method} contradict each other; give one"
+        raise Refusal(
+            f"two completions of half frames are asked for, improved and {method}; give one",
+            "enable_improved_frame_completion",
+            f"frame_completion {method}",
         )
     if method and not request.enable_half_frame_generation:
-        raise ValueError(f"frame completion ({method}) completes half frames; add --enable_half_frame_generation")
+        raise Refusal(
+            f"frame completion ({method}) completes half frames; ask for them too", "enable_half_frame_generation"
+        )
     return method or ("repeat" if request.enable_half_frame_generation else None)
 
 
@@ -190,6 +199,6 @@ def check_size(request: ResolvedRequest) -> None:
         nearest = "*".join(str(max(SIDES, round(side / SIDES) * SIDES)) for side in (width, height))
         raise ValueError(f"size {request.size}: both sides must be multiples of {SIDES}; nearest is {nearest}")
     if not request.any_size and f"{width}*{height}" not in SIZES:
-        raise ValueError(
-            f"size {request.size} is not one {request.task} was trained on ({', '.join(SIZES)}); --any_size allows it"
+        raise Refusal(
+            f"size {request.size} is not one {request.task} was trained on ({', '.join(SIZES)}); allow any", "any_size"
         )

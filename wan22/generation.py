@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from wan.device import wait_for
+from wan.refusal import Refusal
 from wan22 import image as images
 from wan22.config import ResolvedRequest
 from wan22.experts import Experts
@@ -23,6 +24,8 @@ from wan22.memory import Phase, Residency, activation_bytes, expert_bytes, expla
 from wan22.parts import Parts
 from wan22.pipeline import StepDone, VideoConditions, denoise, draw_noise, one_by_one, phase_by_phase
 from wan22.plan import Expert, PlannedVideo
+
+LatentSize = tuple[int, int, int]  # frames, rows and columns
 
 
 class Generation:
@@ -71,7 +74,7 @@ class Generation:
             yield pixels
         self.phase = "denoise"
 
-    def out_of_memory(self, tiled: bool = False) -> str:
+    def out_of_memory(self, tiled: bool = False) -> Refusal:
         """What to say if the device's memory did not suffice."""
         config = self.parts.config
         expert = expert_bytes(config, self.parts.dtype, self.parts.speed.fp8)
@@ -84,14 +87,15 @@ class Generation:
         texts = self.parts.encode_prompts([p for r in requests for p in (r.prompt, r.n_prompt)])
         for seconds in self.seconds:
             seconds["text"] = time.perf_counter() - started
-        return [VideoConditions(texts[r.prompt], texts[r.n_prompt], self._image_condition(r)) for r in requests]
+        encoded = {} if self._image is None else self._encoded(self._image, requests)
+        return [VideoConditions(texts[r.prompt], texts[r.n_prompt], encoded.get(r.latent_size)) for r in requests]
 
-    def _image_condition(self, request: ResolvedRequest) -> Tensor | None:
-        if self._image is None:
-            return None
+    def _encoded(self, image: Image.Image, requests: Sequence[ResolvedRequest]) -> dict[LatentSize, Tensor]:
+        """The image as a condition, once for each size: all videos of that size share it."""
         self.phase = "image"
-        pixels = images.image_tensor(self._image, *request.width_height).to(self.parts.device)
-        return images.image_condition(pixels, request.latent_size[0], self.parts.load_vae())
+        vae, sizes = self.parts.load_vae(), {r.latent_size: r.width_height for r in requests}
+        pixels = {size: images.image_tensor(image, *sides).to(self.parts.device) for size, sides in sizes.items()}
+        return {size: images.image_condition(pixels[size], size[0], vae) for size in sizes}
 
     def _run(self, i: int, conditions: VideoConditions) -> Iterator[StepDone]:
         request = self.videos[i].request

@@ -10,10 +10,16 @@ from wan.config import WanConfig
 from wan.device import GIB
 from wan.fast.expert import OptimizedWanModel
 from wan.fast.fp8 import quantise
+from wan.refusal import Refusal
 
 Residency = Literal["both", "one", "stream"]
 Phase = Literal["text", "image", "denoise", "decode"]
-LIGHTER = {"both": "--residency one", "one": "--residency stream", "stream": "a smaller --size or --frame_num"}
+# of less memory than a residency: what to do, and the settings that do it
+LIGHTER = {
+    "both": ("hold one expert at a time", "residency one"),
+    "one": ("stream it block by block", "residency stream"),
+    "stream": ("make a smaller or a shorter video", "size", "frame_num"),
+}
 
 
 def expert_bytes(config: WanConfig, dtype: torch.dtype, fp8: bool = False) -> int:
@@ -48,15 +54,19 @@ def auto_residency(
     return choose_residency(free, expert_bytes(config, dtype, fp8), activation_bytes(config, tokens))
 
 
-def explain(phase: Phase, residency: Residency, expert: int, activations: int, tiled: bool) -> str:
-    """One line for a run that did not fit: what took the memory and which flag takes less."""
+def explain(phase: Phase, residency: Residency, expert: int, activations: int, tiled: bool) -> Refusal:
+    """A run that did not fit: what took the memory, and which settings take less."""
     if phase == "text":
-        return "out of device memory in the text encoder; --t5_cpu runs it on the host"
+        return Refusal("out of device memory in the text encoder; run it on the host", "t5_cpu")
     if phase in ("image", "decode"):
-        lighter = "a smaller --size" if tiled else "--vae_tiling"
-        return f"out of device memory in the VAE ({phase}), one latent frame at a time; use {lighter}"
+        said = f"out of device memory in the VAE ({phase}), one latent frame at a time"
+        if phase == "image" or tiled:  # nothing is encoded in tiles
+            return Refusal(f"{said}; use a smaller size", "size")
+        return Refusal(f"{said}; decode in tiles", "vae_tiling")
     resident = {"both": 2 * expert, "one": expert, "stream": 0}[residency]
-    return (
+    advice, *settings = LIGHTER[residency]
+    return Refusal(
         f"out of device memory: {resident / GIB:.1f} GiB of weights (residency {residency}) and about"
-        f" {activations / GIB:.1f} GiB of activations; use {LIGHTER[residency]}"
+        f" {activations / GIB:.1f} GiB of activations; {advice}",
+        *settings,
     )

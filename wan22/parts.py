@@ -6,6 +6,7 @@ The folder is looked at first and as a whole, so that what is missing or mixed u
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -14,14 +15,13 @@ from torch import Tensor
 from wan.config import WanConfig
 from wan.device import release
 from wan.fast.speed import Speed
-from wan.files.checkpoint import find_in, load_t5, load_vae, load_wan, open_weights
-from wan.files.config_files import parse_config, read_config
+from wan.files.checkpoint import find_in, load_t5, load_vae, load_wan, open_weights, wan_config
 from wan.files.key_names import EXPERT
 from wan.modules.model import WanModel
 from wan.modules.streaming import StreamedDecoder
 from wan.modules.vae import WanVAE
 from wan.text import TextEncoder, Tokenizer
-from wan22.config import NO_SWITCH, Task
+from wan22.config import Task, no_switch
 from wan22.experts import HOST
 from wan22.plan import Expert
 
@@ -50,11 +50,10 @@ class Parts:
         check_not_mixed_up(self._experts, task)
         self._decoder: StreamedDecoder | None = None
 
-    @property
+    @cached_property
     def config(self) -> WanConfig:
-        """The experts' architecture as the folder states it, else the released one."""
-        values = read_config(self._experts["high"])
-        return values and parse_config(WanConfig, values) or self.task.model
+        """The experts' architecture, as the weights decide it."""
+        return wan_config(self._experts["high"])
 
     def encode_prompts(self, prompts: Sequence[str]) -> dict[str, Tensor]:
         """Each different prompt (L, text_dim) on the device; the encoder is freed before this returns."""
@@ -92,7 +91,7 @@ def check_two_experts(folder: Path, half: bool) -> None:
     if not (folder.is_file() or alone or any(folder.glob("diffusion_pytorch_model*"))):
         return
     if half:
-        raise ValueError(NO_SWITCH.format(what=folder))
+        raise no_switch(folder)
     raise ValueError(
         f"{folder} is one model; wan22 runs releases of two experts, such as Wan2.2-T2V-A14B: name its folder"
     )

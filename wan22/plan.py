@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Literal
 
 from wan.config import WanConfig
+from wan.refusal import Refusal
 from wan.schedule import SCHEDULES, TRAIN_TIMESTEPS, Schedule
 from wan22 import frames
 from wan22.config import Request, ResolvedRequest, Task, find_task
@@ -124,9 +125,10 @@ def check_switch(request: ResolvedRequest, high: int) -> None:
             f" of this run; use at most {high}"
         )
     if request.enable_half_frame_generation and not (high and low):
-        raise ValueError(
+        raise Refusal(
             f"half frames need steps of both experts, and {request.sample_steps} steps at shift {request.sample_shift:g} are"
-            f" {high} high-noise and {low} low-noise; {'raise --sample_shift' if low else 'use more steps'}"
+            f" {high} high-noise and {low} low-noise; {'raise the shift' if low else 'use more steps'}",
+            "sample_shift" if low else "sample_steps",
         )
 
 

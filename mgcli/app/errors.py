@@ -16,6 +16,7 @@ import typer
 
 from mgcli.app.console import console
 from mgcli.app.interrupt import INTERRUPTED
+from wan.refusal import Refusal
 
 HINT = "set MG_TRACEBACK=1 (or --traceback) to see where"
 
@@ -51,9 +52,16 @@ def describe(error: BaseException) -> tuple[str, int]:
         return _one_line(error.format_message()), error.exit_code
     if isinstance(error, OSError):
         return _one_line(_describe_os_error(error)), 2
+    if isinstance(error, Refusal):
+        return _one_line(f"{error}{_flags(error.settings)}"), 2
     if isinstance(error, ValueError):
         return _one_line(str(error)), 2
     return f"{type(error).__name__}: {_one_line(str(error))} ({HINT})", 1
+
+
+def _flags(settings: tuple[str, ...]) -> str:
+    """A library names settings; here they are flags."""
+    return f" ({', '.join(f'--{setting}' for setting in settings)})" if settings else ""
 
 
 def _describe_os_error(error: OSError) -> str:

@@ -34,12 +34,15 @@ def resolve(cls: type[T], preset: dict[str, Any] | None, flags: dict[str, Any]) 
 
 
 def load_preset(name: str | Path) -> dict[str, Any]:
-    """The keys of a YAML preset, found as `find_config` finds it."""
+    """The keys of a YAML preset, found as `find_config` finds it; of a record (`write_request`), those of its request."""
     path = find_config(name)
+    record, text = path.suffix == ".json", path.read_text(encoding="utf-8")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not valid YAML: {error}") from error
+        values = json.loads(text) if record else yaml.safe_load(text)
+    except (json.JSONDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"{path} is not valid {'JSON' if record else 'YAML'}: {error}") from error
+    if record and isinstance(values, dict):
+        values = values.get("request", values)
     if not isinstance(values, dict):
         raise ValueError(f"{path} holds {type(values).__name__}, a preset is `key: value` lines")
     return values

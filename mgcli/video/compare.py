@@ -11,9 +11,9 @@ from PIL import Image
 
 from mgcli.app.console import console
 from mgcli.app.devices import out_of_memory_as
-from mgcli.app.machine import versions
 from mgcli.app.recording import check_output
 from mgcli.video.comparison_report import draw_curves, markdown, side_by_side
+from mgcli.video.record import again, run_facts
 from mgcli.video.request import Wan22Request, accelerations
 from mgcli.video.run import open_generation, watched, write_video
 from wan22.compare import ComparedVideo, compare_frames, contestants
@@ -28,9 +28,9 @@ def compare_videos(
     named = contestants(mode, asked, accelerations("recommended"))
     check_output(folder / "report.json")
     generation = open_generation(request, list(named.values()), image)
-    with out_of_memory_as(lambda _: ValueError(generation.out_of_memory(request.vae_tiling))):
+    with out_of_memory_as(lambda _: generation.out_of_memory(request.vae_tiling)):
         made = make_all(generation, list(named), request.vae_tiling)
-    return write_report(mode, folder, made, generation)
+    return write_report(mode, folder, made, request, generation)
 
 
 def make_all(generation: Generation, names: list[str], tiled: bool) -> list[ComparedVideo]:
@@ -46,7 +46,9 @@ def make_all(generation: Generation, names: list[str], tiled: bool) -> list[Comp
     return [made[0], *others]
 
 
-def write_report(mode: str, folder: Path, made: list[ComparedVideo], generation: Generation) -> dict[str, Any]:
+def write_report(
+    mode: str, folder: Path, made: list[ComparedVideo], request: Wan22Request, generation: Generation
+) -> dict[str, Any]:
     baseline, fps = made[0], find_task(made[0].video.request.task).fps
     for each in made:
         write_video(folder / f"{each.name}.mp4", fps, (frame[None] for frame in each.frames))
@@ -58,10 +60,12 @@ def write_report(mode: str, folder: Path, made: list[ComparedVideo], generation:
         "comparison_mode": mode,
         "folder": str(folder),
         "results": facts,
-        "requests": {each.name: asdict(each.video.request) for each in made},
-        "residency": generation.residency,
-        "device": str(generation.parts.device),
-        "versions": versions(),
+        "requests": {
+            each.name: asdict(again(request, generation, each.video.request, folder / f"{each.name}.mp4"))
+            for each in made
+        },
+        **run_facts(request, generation),
     }
-    (folder / "report.json").write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(data, indent=2, ensure_ascii=False, default=str)
+    (folder / "report.json").write_text(text + "\n", encoding="utf-8")
     return data

@@ -43,7 +43,7 @@ VIDEO = Flags("Video", {
     "sample_solver": (str, "unipc (default) or dpm++."),
     "sample_guide_scale": (str, "Guidance: one number, or LOW,HIGH for the two experts. Default 3,4 (t2v), 3.5,3.5 (i2v)."),
     "base_seed": (int, "Seed of the noise. Default: a new one each time, recorded beside the video."),
-    "config_path": (str, "Preset: YAML whose keys are these flags; a flag wins over it."),
+    "config_path": (str, "Preset: YAML whose keys are these flags, or the .json beside a video, which makes it again; a flag wins over it."),
 })  # fmt: skip
 
 ACCELERATIONS = Flags("Accelerations", {

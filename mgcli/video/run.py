@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,9 @@ from safetensors.torch import save_file
 
 from mgcli.app.console import console
 from mgcli.app.devices import device_and_dtype, out_of_memory_as
-from mgcli.app.machine import versions
-from mgcli.app.presets import write_request
 from mgcli.app.recording import check_output
+from mgcli.video.record import write_record
 from mgcli.video.request import Wan22Request, checkpoint_folder
-from wan.device import peak_gib
 from wan.fast.speed import Speed
 from wan.video.writer import VideoWriter
 from wan22.config import ResolvedRequest, find_task, rounding_note
@@ -38,10 +35,11 @@ def make_videos(request: Wan22Request, videos: list[PlannedVideo], image: Image.
         check_output(path)
     generation = open_generation(request, videos, image)
     made = []
-    with out_of_memory_as(lambda _: ValueError(generation.out_of_memory(request.vae_tiling))):
+    with out_of_memory_as(lambda _: generation.out_of_memory(request.vae_tiling)):
         for i in watched(generation):
             write_video(paths[i], find_task(request.task).fps, generation.frames(i, request.vae_tiling))
-            made.append(write_record(paths[i], request, generation, i))
+            latents = write_latents(paths[i], generation, i) if request.save_latents else {}
+            made.append(write_record(paths[i], request, generation, i, latents))
     return {"videos": made}
 
 
@@ -51,7 +49,7 @@ def open_generation(request: Wan22Request, videos: list[PlannedVideo], image: Im
             console.say(note)
     device, dtype = device_and_dtype(request.device, request.dtype)
     folder = checkpoint_folder(request)
-    if folder == SCENES:
+    if folder == SCENES and not request.ckpt_dir:
         console.say(
             f"no --ckpt_dir and no downloaded {request.task}: the embedded mini, a small model of moving shapes"
         )
@@ -87,31 +85,12 @@ def write_video(path: Path, fps: int, chunks: Iterable[np.ndarray]) -> None:
             writer.write(frames)
 
 
-def write_record(path: Path, request: Wan22Request, generation: Generation, i: int) -> dict[str, Any]:
-    """The JSON beside a video, and its latents if they are wanted; what is reported of it."""
-    video, files = generation.videos[i], {"video": str(path)}
-    if request.save_latents:
-        files["latents"] = str(path.with_suffix(".safetensors"))
-        latents = generation.latents[i]
-        assert latents is not None
-        save_file({"latents": latents.cpu().contiguous()}, files["latents"], {"seed": str(video.request.base_seed)})
-    waited = {"load": generation.waited["high"], "switch": generation.waited["low"]}
-    seconds = {what: round(s, 3) for what, s in (generation.seconds[i] | waited).items()}
-    facts = {
-        **files,
-        "seed": video.request.base_seed,
-        "seconds": seconds,
-        "totals": asdict(video.totals),
-        "residency": generation.residency,
-        "device": str(generation.parts.device),
-        "dtype": str(generation.parts.dtype).removeprefix("torch."),
-        "peak_gib": peak_gib(generation.parts.device),
-        "checkpoint": str(checkpoint_folder(request)),
-        "versions": versions(),
-    }
-    write_request(path.with_suffix(".json"), video.request, facts)
-    made = video.request
-    return {"prompt": made.prompt, "frames": made.frame_num, "size": made.size} | facts
+def write_latents(path: Path, generation: Generation, i: int) -> dict[str, str]:
+    """Beside the video; where they are."""
+    latents, file = generation.latents[i], path.with_suffix(".safetensors")
+    assert latents is not None
+    save_file({"latents": latents.cpu().contiguous()}, file, {"seed": str(generation.videos[i].request.base_seed)})
+    return {"latents": str(file)}
 
 
 def output_path(request: Wan22Request, video: ResolvedRequest, i: int, count: int) -> Path:

@@ -92,7 +92,7 @@ def test_sigmas_chain_to_zero():
     [
         ({"size": "830*480"}, r"multiples of 16; nearest is 832\*480"),
         ({"size": "832"}, r"WIDTH\*HEIGHT"),
-        ({"size": "640*352"}, r"832\*480.*--any_size"),
+        ({"size": "640*352"}, r"832\*480.*allow any"),
         ({"size": "0*480", "any_size": True}, "multiples of 16; nearest is 16"),
         ({"frame_num": 0}, "frame_num 0 must be at least 1"),
         ({"frame_num": -5}, "frame_num -5 must be at least 1"),
@@ -105,14 +105,14 @@ def test_sigmas_chain_to_zero():
             {"enable_half_frame_generation": True, "sample_steps": 1},
             "1 steps at shift 12 are 1 high-noise and 0 low-noise; use more",
         ),
-        ({"frame_completion": "renoise"}, "add --enable_half_frame_generation"),
+        ({"frame_completion": "renoise"}, "completes half frames; ask for them too"),
         (
             {
                 "enable_half_frame_generation": True,
                 "enable_improved_frame_completion": True,
                 "frame_completion": "renoise",
             },
-            "contradict",
+            "two completions .* improved and renoise; give one",
         ),
         ({"task": "t2v-14B"}, "unknown task 't2v-14B'; use t2v-A14B or i2v-A14B"),
         ({"task": "ti2v-5B"}, "dense model"),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from importlib.metadata import distributions
 from pathlib import Path
@@ -21,13 +21,14 @@ from torch import Tensor
 log = logging.getLogger(__name__)
 
 Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
+Key = tuple[torch.device, tuple[str, ...], torch.dtype, torch.Size, torch.Size, torch.Size]  # of q, k and v
 
 KEPT_IN = Path("~/.cache/mgcli/attention.json")
 CLEARLY = 0.97  # of the first backend's time; less is noise, and not worth another rounding
 WORTH = 2**20  # scores a head: below them there is nothing to gain, and a call takes longer to launch than to run
 FLASH = ("flash-attn", "flash-attn-3", "fa3-fwd")
 ROUNDS, CALLS = 5, 4
-_known: dict[tuple[object, ...], str] = {}
+_known: dict[Key, str] = {}
 
 
 def fastest(backends: Mapping[str, Attention], q: Tensor, k: Tensor, v: Tensor) -> str:
@@ -52,7 +53,7 @@ def _measurable(*tensors: Tensor) -> bool:
 
 def _read_or_measure(backends: Mapping[str, Attention], q: Tensor, k: Tensor, v: Tensor) -> str:
     machine = f"{_device_name(q.device)}, torch {torch.__version__}, {' '.join((*backends, *_libraries()))}"
-    shape = f"{q.dtype} " + " ".join("x".join(map(str, t.shape)) for t in (q, k, v))
+    shape = _named(q.dtype, q.shape, k.shape, v.shape)
     kept = read(machine).get(shape)
     if kept is not None and kept in backends:
         return kept
@@ -61,6 +62,16 @@ def _read_or_measure(backends: Mapping[str, Attention], q: Tensor, k: Tensor, v:
     log.info("attention %s: %s (%s)", shape, name, ", ".join(f"{n} {ms:.3f} ms" for n, ms in times.items()))
     keep(machine, shape, name)
     return name
+
+
+def _named(dtype: torch.dtype, *shapes: Sequence[int]) -> str:
+    return " ".join([str(dtype), *("x".join(map(str, shape)) for shape in shapes)])
+
+
+def choices(device_type: str) -> dict[str, str]:
+    """shape -> backend, of those that this process has run and where there was a choice."""
+    known = {_named(dtype, *qkv): name for (on, _, dtype, *qkv), name in _known.items() if on.type == device_type}
+    return dict(sorted(known.items()))
 
 
 @cache

@@ -21,6 +21,7 @@ from wan.modules.causal_model import CausalWanModel
 from wan.modules.model import WanModel
 from wan.modules.streaming import StreamedDecoder
 from wan.modules.vae import WanVAE
+from wan.refusal import Refusal
 
 FP8_CAPABILITY = (8, 9)
 
@@ -38,6 +39,11 @@ class Speed:
         return self.reference or self.compile
 
     @property
+    def _plain_by(self) -> list[str]:
+        """The settings that ask for a plain model."""
+        return [name for name in ("reference", "compile") if getattr(self, name)]
+
+    @property
     def causal_class(self) -> type[CausalWanModel]:
         return CausalWanModel if self.plain else OptimizedCausalWanModel
 
@@ -48,22 +54,24 @@ class Speed:
     def check(self, device: torch.device) -> None:
         """Refuse what would not happen, before anything is loaded; fix the attention backend."""
         if self.graphs and device.type != "cuda":
-            raise ValueError(f"--graphs needs a CUDA GPU, this run is on {device.type}; leave it out")
+            raise Refusal(f"graphs need a CUDA GPU, this run is on {device.type}; leave them out", "graphs")
         if self.graphs and self.plain:
-            raise ValueError("--graphs captures the optimized model; leave out --reference and --compile, or --graphs")
+            raise Refusal("graphs are of the optimized model, not of a plain one; choose", "graphs", *self._plain_by)
         if self.fp8:
             self._check_fp8(device)
         use_backend(self.attention, device)
 
     def _check_fp8(self, device: torch.device) -> None:
         if self.plain:
-            raise ValueError("--fp8 is of the optimized model; leave out --reference and --compile, or --fp8")
+            raise Refusal("8-bit floats are of the optimized model, not of a plain one; choose", "fp8", *self._plain_by)
         if device.type != "cuda":
-            raise ValueError(f"--fp8 needs a CUDA GPU, this run is on {device.type}; leave it out")
+            raise Refusal(f"8-bit floats need a CUDA GPU, this run is on {device.type}; leave them out", "fp8")
         has = torch.cuda.get_device_capability(device)
         if has < FP8_CAPABILITY:
-            raise ValueError(
-                f"--fp8 needs a GPU of compute capability 8.9, this one has {has[0]}.{has[1]}; leave it out"
+            needed = ".".join(map(str, FP8_CAPABILITY))
+            raise Refusal(
+                f"8-bit floats need a GPU of compute capability {needed}, this one has {has[0]}.{has[1]}; leave them out",
+                "fp8",
             )
 
     def engine(self, model: CausalWanModel) -> Engine:

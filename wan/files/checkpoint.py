@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Weights", "detect_mode", "find_in", "load_causal", "load_clip", "load_into", "load_t5", "load_tiny_vae", "load_vae",
-    "load_wan", "open_weights",
+    "load_wan", "open_weights", "wan_config",
 ]  # fmt: skip
 
 log = logging.getLogger(__name__)
@@ -128,16 +128,25 @@ def load_wan(
 ) -> WanModel:
     """One expert of Wan2.2 A14B, "t2v" or "i2v" by the condition it reads beside the latents. Which of the two experts
     a file is (high or low noise) does not show in it."""
-    from wan.modules.model import WanModel
-
     weights = _must_hold(open_weights(path), EXPERT)
-    configs = _configs(WanConfig, weights, *WAN_MODELS.values())
-    configs = [replace(c, model_type="i2v" if c.in_dim > c.out_dim else "t2v") for c in configs]
-    model = _choose(cls or WanModel, configs, weights)
+    model = _choose_wan(weights, cls)
     found = model.config.model_type
     if model_type not in (None, found):
         raise ValueError(f"{path} is a {found} expert, not {model_type}; ask for {found} or name {model_type} weights")
     return load_into(model, weights, dtype=dtype, device=device)
+
+
+def wan_config(path: Path | str) -> WanConfig:
+    """The architecture that `load_wan` finds in the weights, without loading them."""
+    return _choose_wan(_must_hold(open_weights(path), EXPERT)).config
+
+
+def _choose_wan(weights: Weights, cls: type[WanModel] | None = None) -> WanModel:
+    from wan.modules.model import WanModel
+
+    configs = _configs(WanConfig, weights, *WAN_MODELS.values())
+    configs = [replace(c, model_type="i2v" if c.in_dim > c.out_dim else "t2v") for c in configs]
+    return _choose(cls or WanModel, configs, weights)
 
 
 def load_vae(path: Path | str, *, device: Device, dtype: torch.dtype) -> WanVAE:

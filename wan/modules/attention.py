@@ -19,7 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from wan.fast.attention_choice import Attention, fastest
+from wan.fast.attention_choice import Attention, choices, fastest
+from wan.refusal import Refusal
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +51,9 @@ def _flash_function() -> Callable[..., Any]:
             return importlib.import_module(module).flash_attn_func
         except ImportError:
             continue
-    raise ValueError(
-        "attention backend 'flash' is not installed; pip install fa3-fwd (Hopper) or flash-attn, or use --attention auto"
+    raise Refusal(
+        "attention backend 'flash' is not installed; pip install fa3-fwd (Hopper) or flash-attn, or use auto",
+        "attention auto",
     )
 
 
@@ -89,7 +91,7 @@ def use_backend(name: str, device: str | torch.device) -> str:
     reasons = {candidate: _why_not(candidate, where) for candidate in (HALF if name == "auto" else (name,))}
     working = tuple(candidate for candidate, why in reasons.items() if why is None)
     if not working and name != "auto":
-        raise ValueError(f"attention backend {name!r} does not work here ({reasons[name]}); use --attention auto")
+        raise Refusal(f"attention backend {name!r} does not work here ({reasons[name]}); use auto", "attention auto")
     _chosen[where.type] = working or ("sdpa",)
     passed = "; ".join(f"{k}: {why}" for k, why in reasons.items() if why)
     found = passed or ("the faster for each shape" if len(working) > 1 else "asked for")
@@ -108,11 +110,21 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Mask | None = None) -> Tensor:
     if mask is not None:
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2)
-    if q.device.type not in _chosen:
-        use_backend("auto", q.device)
-    backends = ("sdpa",) if q.dtype == torch.float32 else _chosen[q.device.type]
+    backends = _backends(q.device, q.dtype)
     backend = backends[0] if len(backends) == 1 else fastest({name: _RUN[name] for name in backends}, q, k, v)
     return _RUN[backend](q, k, v)
+
+
+def _backends(device: torch.device, dtype: torch.dtype) -> tuple[str, ...]:
+    if device.type not in _chosen:
+        use_backend("auto", device)
+    return ("sdpa",) if dtype == torch.float32 else _chosen[device.type]
+
+
+def in_use(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
+    """What `attend` runs on tensors like these: a backend, or several of which each shape it has met has its own (`shapes`);
+    a shape that was too small to measure has the first."""
+    return {"backends": list(_backends(device, dtype)), "shapes": choices(device.type)}
 
 
 def attend_with(backend: str, q: Tensor, k: Tensor, v: Tensor) -> Tensor:

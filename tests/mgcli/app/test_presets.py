@@ -113,3 +113,15 @@ def test_write_request(tmp_path: Path):
     write_request(tmp_path / "out.json", Request(seed=7), {"seconds": 1.5})
     written = json.loads((tmp_path / "out.json").read_text())
     assert written["request"]["seed"] == 7 and written["request"]["output"] == "out.mp4" and written["seconds"] == 1.5
+    assert resolve(Request, load_preset(tmp_path / "out.json"), {}) == Request(seed=7)
+
+
+def test_a_broken_record_is_no_preset(tmp_path: Path):
+    for text, message in [
+        ('{"request": 3}', "holds int, a preset is"),
+        ("[1]", "holds list"),
+        ("{", "is not valid JSON"),
+    ]:
+        (tmp_path / "out.json").write_text(text)
+        with pytest.raises(ValueError, match=message):
+            load_preset(tmp_path / "out.json")

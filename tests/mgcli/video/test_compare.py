@@ -1,6 +1,7 @@
 """`wan22 compare` from end to end on tiny random checkpoints: files that open, numbers that agree, identical is identical."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from PIL import Image
 
 from mgcli import wan22_app
 from mgcli.app.errors import run
+from mgcli.video.request import wan22_request
 from tests.tiny_checkpoints import write_wan22
 from wan.video.reader import read_frames
 from wanmini import sizes
@@ -51,6 +53,12 @@ def test_all_completions_beside_the_baseline(compare, tmp_path):
     assert len({r["base_seed"] for r in data["requests"].values()}) == 1
     out = tmp_path / "out"
     assert json.loads((out / "report.json").read_text()) == data
+    for name, request in data["requests"].items():  # each of them is a preset that makes its video
+        (out / "preset.json").write_text(json.dumps(request))
+        again = wan22_request({"config_path": str(out / "preset.json")}, "t2v-A14B")
+        assert json.loads(json.dumps(asdict(again), default=str)) == request
+        assert again.save_file == out / f"{name}.mp4" and again.residency == "one" and again.dtype == "float32"
+    assert data["attention"] == {"backends": ["sdpa"], "shapes": {}} and data["dtype"] == "float32"
     assert "| renoise |" in (out / "report.md").read_text()
     assert Image.open(out / "per_frame.png").size == (1080, 600)
     beside = list(read_frames(out / "side_by_side.mp4"))

@@ -77,9 +77,10 @@ def test_an_odd_length_is_said_once(capsys):
     [
         (["--frame_num", "0"], "frame_num 0 must be at least 1"),
         (["--size", "830*480"], "nearest is 832*480"),
-        (["--size", "640*352"], "--any_size allows it"),
+        (["--size", "640*352"], "allow any (--any_size)"),
         (["--sample_steps", "0"], "sample_steps 0"),
-        (["--sample_steps", "1", "--enable_half_frame_generation"], "use more steps"),
+        (["--sample_steps", "1", "--enable_half_frame_generation"], "use more steps (--sample_steps)"),
+        (["--frame_completion", "renoise"], "ask for them too (--enable_half_frame_generation)"),
         (["--cfg_truncate_steps", "41"], "between 0 and the run's 40 steps"),
         (["--task", "ti2v-5B", "--enable_half_frame_generation"], "half frames need two experts"),
         (["--task", "t2v"], "unknown task 't2v'; use t2v-A14B or i2v-A14B"),

@@ -17,6 +17,7 @@ from mgcli.video import run as wan22_run
 from mgcli.video.request import wan22_request
 from tests.tiny_checkpoints import TEXT_LEN, write_wan22
 from wan.fast.speed import Speed
+from wan.modules.vae import WanVAE
 from wan.schedule import SCHEDULES
 from wan.video.reader import read_frames
 from wan22 import parts
@@ -58,6 +59,48 @@ def test_a_video_with_its_request_timings_and_latents(t2v, tmp_path):
     assert set(record["seconds"]) == {"text", "load", "high", "switch", "low", "decode"}
     assert data["videos"][0]["video"] == str(tmp_path / "a.mp4") and data["videos"][0]["totals"]["forwards"] == 8
     assert "low-noise expert, 3 of 3 latent frames, both prompts" in err
+
+
+MACHINE = ["--residency", "stream", "--t5_cpu", "--vae_tiling", "--dtype", "float32", "--attention", "sdpa"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "holds"),
+    [
+        (MACHINE, {"residency": "stream", "t5_cpu": True, "vae_tiling": True, "attention": "sdpa"}),
+        (["--reference", "--sample_guide_scale", "2"], {"reference": True, "residency": "one", "attention": "auto"}),
+        (["--enable_half_frame_generation", "--sample_shift", "9.5e0"], {"frame_completion": "repeat", "fp8": False}),
+        (["--fp8"], {"fp8": True, "compile": False}),
+    ],
+)
+def test_a_record_is_a_preset_that_makes_its_video_again(t2v, capsys, tmp_path, monkeypatch, flags, holds):
+    monkeypatch.setattr(Speed, "_check_fp8", lambda self, device: None)  # for want of a GPU: the twin of its product
+    code, data, _ = t2v("--prompt", "a cat: \u2028 {1}", "--save_latents", *flags)
+    assert code == 0, data
+    record = json.loads((tmp_path / "a.json").read_text())
+    assert holds.items() <= record["request"].items() and record["request"]["ckpt_dir"] == record["checkpoint"]
+    assert record["attention"] == {"backends": ["sdpa"], "shapes": {}}
+    assert repeated(capsys, tmp_path, "t2v") == record["request"]
+
+
+def test_the_record_of_an_image_asks_for_its_area_again(t2v, capsys, tmp_path):
+    Image.fromarray(np.full((70, 100, 3), 99, np.uint8)).save(tmp_path / "start.png")
+    code, data, _ = t2v("--prompt", "a cat", "--image", str(tmp_path / "start.png"), "--save_latents", command="i2v")
+    assert code == 0 and data["videos"][0]["size"] == "80*64", data
+    request = repeated(capsys, tmp_path, "i2v")
+    assert (request["size"], request["any_size"], request["image"]) == ("96*64", True, str(tmp_path / "start.png"))
+
+
+def repeated(capsys, tmp_path: Path, command: str) -> dict:
+    """The request of the same video made from the record of `a`, into another file; the latents are the same bytes."""
+    given = ["--config_path", str(tmp_path / "a.json"), "--save_file", str(tmp_path / "b.mp4")]
+    assert run(wan22_app.app, [command, "--json", *given]) == 0, capsys.readouterr().out
+    capsys.readouterr()
+    first, second = (json.loads((tmp_path / f"{name}.json").read_text()) for name in "ab")
+    assert first["size"] == second["size"] and first["seed"] == second["seed"]
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+    assert second["request"].pop("save_file") == str(tmp_path / "b.mp4")
+    return second["request"] | {"save_file": first["request"]["save_file"]}
 
 
 @pytest.mark.parametrize("residency", ["both", "stream"])
@@ -137,6 +180,28 @@ def test_a_video_from_an_image_has_the_images_shape(t2v, tmp_path):
     assert next(read_frames(tmp_path / "a.mp4")).shape == (48, 96, 3)
 
 
+def test_many_prompts_about_one_image_encode_it_once(t2v, tmp_path, monkeypatch):
+    encoded, encode = [], WanVAE.encode_image
+    monkeypatch.setattr(WanVAE, "encode_image", lambda *given: encoded.append(1) or encode(*given))
+    Image.fromarray(np.full((50, 100, 3), 99, np.uint8)).save(tmp_path / "start.png")
+    (tmp_path / "prompts.txt").write_text("a cat\na dog\na bird\n")
+    flags = ["--image", str(tmp_path / "start.png"), "--prompt_file", str(tmp_path / "prompts.txt"), "--base_seed", "7"]
+    code, data, _ = t2v(*flags, "--save_latents", command="i2v")
+    assert code == 0 and len(encoded) == 1, data
+    t2v(
+        "--image",
+        str(tmp_path / "start.png"),
+        "--prompt",
+        "a bird",
+        "--base_seed",
+        "9",
+        "--save_latents",
+        command="i2v",
+    )
+    [bird, alone] = (load_file(tmp_path / name)["latents"] for name in ("a_002.safetensors", "a.safetensors"))
+    assert torch.equal(bird, alone)
+
+
 def test_a_long_prompt_is_cut_and_said(t2v):
     code, _, err = t2v("--prompt", "a cat " * TEXT_LEN)
     assert code == 0 and f"prompt cut to {TEXT_LEN} tokens" in err
@@ -209,15 +274,21 @@ def test_one_step_needs_one_expert(t2v, monkeypatch):
     ("arguments", "message"),
     [
         ([], "the prompt is empty"),
-        (["--prompt", "  "], "the prompt is empty"),
+        (["--prompt", "  "], "the prompt is empty; say what the video shows (--prompt)"),
         (["--prompt", "a", "--prompt_file", "x.txt"], "give one"),
         (["--prompt_file", "missing.txt"], "no such file or folder: missing.txt"),
         (["--prompt", "a", "--task", "i2v-A14B"], "use wan22 i2v"),
         (["--prompt", "a", "--task", "ti2v-5B", "--enable_half_frame_generation"], "half frames need two experts"),
         (["--prompt", "a", "--save_file", "/proc/no/a.mp4"], "/proc/no"),
         (["--prompt", "a", "--device", "cuda:9"], "device 'cuda:9' cannot be used here"),
-        (["--prompt", "a", "--fp8", "--device", "cpu"], "--fp8 needs a CUDA GPU"),
-        (["--prompt", "a", "--fp8", "--reference"], "leave out --reference"),
+        (
+            ["--prompt", "a", "--fp8", "--device", "cpu"],
+            "8-bit floats need a CUDA GPU, this run is on cpu; leave them out (--fp8)",
+        ),
+        (
+            ["--prompt", "a", "--fp8", "--reference"],
+            "8-bit floats are of the optimized model, not of a plain one; choose (--fp8, --reference)",
+        ),
     ],
 )
 def test_a_mistake_is_one_line(t2v, arguments, message):
@@ -252,10 +323,10 @@ def test_an_image_expert_is_not_a_text_expert(t2v, folders):
 @pytest.mark.parametrize(
     ("where", "residency", "message"),
     [
-        ("decode_chunks", "both", "in the VAE (decode), one latent frame at a time; use --vae_tiling"),
+        ("decode_chunks", "both", "in the VAE (decode), one latent frame at a time; decode in tiles (--vae_tiling)"),
         ("forward", "both", "weights (residency both) and about"),
-        ("forward", "one", "use --residency stream"),
-        ("encode", "one", "--t5_cpu"),
+        ("forward", "one", "stream it block by block (--residency stream)"),
+        ("encode", "one", "run it on the host (--t5_cpu)"),
     ],
 )
 def test_out_of_memory_says_what_used_it_and_what_would_fit(t2v, monkeypatch, where, residency, message):

@@ -71,6 +71,16 @@ def test_the_faster_one_is_measured_once_logged_and_kept(machine, caplog):
     assert sorted(shapes.values()) == ["cudnn", "flash"]
 
 
+def test_what_was_chosen_can_be_read(machine):
+    assert taken(machine) == "flash" and taken(machine, (1, 1023, 2, 8)) == "cudnn"  # too small to measure
+    machine.times = {"cudnn": 1.0, "flash": 2.0}
+    taken(machine, (2, *SHAPE[1:]))
+    first, second = (f"torch.bfloat16 {s} {s} {s}" for s in ("1x1024x2x8", "2x1024x2x8"))
+    found = attention.in_use(torch.device("cpu"), torch.bfloat16)
+    assert found == {"backends": ["cudnn", "flash"], "shapes": {first: "flash", second: "cudnn"}}
+    assert attention.in_use(torch.device("cpu"), torch.float32)["backends"] == ["sdpa"]
+
+
 def test_another_library_is_measured_anew(machine, monkeypatch):
     assert taken(machine) == "flash"
     machine.forget()

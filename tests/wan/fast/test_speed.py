@@ -9,6 +9,7 @@ from wan.fast.expert import OptimizedWanModel
 from wan.fast.fp8 import Fp8Linear
 from wan.fast.speed import Speed
 from wan.modules.causal_model import CausalWanModel
+from wan.refusal import Refusal
 
 CPU = torch.device("cpu")
 
@@ -20,20 +21,22 @@ def test_the_fast_path_is_the_default():
 
 
 def test_contradictions_are_errors():
-    with pytest.raises(ValueError, match="--graphs needs a CUDA GPU"):
+    with pytest.raises(ValueError, match="graphs need a CUDA GPU"):
         Speed(graphs=True).check(CPU)
-    with pytest.raises(ValueError, match="leave out --reference"):
+    with pytest.raises(Refusal, match="graphs are of the optimized model") as error:
         Speed(graphs=True, reference=True).check(torch.device("cuda"))
+    assert error.value.settings == ("graphs", "reference")
     with pytest.raises(ValueError, match="'cudnn' does not work here"):
         Speed(attention="cudnn").check(CPU)
     Speed().check(CPU)
 
 
 def test_fp8_is_refused_where_it_would_not_happen(monkeypatch):
-    for plain in ({"reference": True}, {"compile": True}):
-        with pytest.raises(ValueError, match="leave out --reference and --compile, or --fp8"):
-            Speed(fp8=True, **plain).check(torch.device("cuda"))
-    with pytest.raises(ValueError, match="--fp8 needs a CUDA GPU, this run is on cpu"):
+    for plain in ("reference", "compile"):
+        with pytest.raises(Refusal, match="8-bit floats are of the optimized model") as error:
+            Speed(fp8=True, **{plain: True}).check(torch.device("cuda"))
+        assert error.value.settings == ("fp8", plain)
+    with pytest.raises(ValueError, match="8-bit floats need a CUDA GPU, this run is on cpu"):
         Speed(fp8=True).check(CPU)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 6))
     with pytest.raises(ValueError, match="compute capability 8.9, this one has 8.6"):

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from wan.modules import attention
+from wan.refusal import Refusal
 
 
 def test_auto_is_logged_with_its_reason(caplog):
@@ -15,8 +16,9 @@ def test_auto_is_logged_with_its_reason(caplog):
 
 
 def test_asked_for_and_missing_is_an_error():
-    with pytest.raises(ValueError, match="'cudnn' does not work here .*--attention auto"):
+    with pytest.raises(Refusal, match="'cudnn' does not work here .*; use auto") as error:
         attention.use_backend("cudnn", "cpu")
+    assert error.value.settings == ("attention auto",)
     with pytest.raises(ValueError, match="unknown; choose one of auto"):
         attention.use_backend("flesh", "cpu")
 

@@ -1,0 +1,67 @@
+"""What is kept beside a video: the request that makes it again, and what only the run knows. Imports torch.
+
+The request has nothing left open: the seed that was drawn, the checkpoint that was found, where the experts lived and in
+which numbers. So it is a preset, `--config_path` takes the record itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any
+
+from mgcli.app.machine import versions
+from mgcli.app.presets import write_request
+from mgcli.video.request import Wan22Request, checkpoint_folder
+from wan.device import peak_gib
+from wan.modules.attention import in_use
+from wan22.config import Request, ResolvedRequest
+from wan22.generation import Generation
+
+
+def write_record(
+    path: Path, request: Wan22Request, generation: Generation, i: int, more: dict[str, str]
+) -> dict[str, Any]:
+    """The JSON beside video i; what is reported of it."""
+    video = generation.videos[i]
+    waited = {"load": generation.waited["high"], "switch": generation.waited["low"]}
+    facts = {
+        "video": str(path),
+        **more,
+        "frames": video.request.frame_num,
+        "size": video.request.size,
+        "seed": video.request.base_seed,
+        "seconds": {what: round(s, 3) for what, s in (generation.seconds[i] | waited).items()},
+        "totals": asdict(video.totals),
+        **run_facts(request, generation),
+    }
+    write_request(path.with_suffix(".json"), again(request, generation, video.request, path), facts)
+    return {"prompt": video.request.prompt} | facts
+
+
+def again(request: Wan22Request, generation: Generation, made: ResolvedRequest, path: Path) -> Wan22Request:
+    """The request of this one video, as this run has resolved it."""
+    video = {field.name: getattr(made, field.name) for field in fields(Request)}
+    if request.image:  # to which the size asked for will be fitted again
+        video |= {"size": request.size, "any_size": request.any_size}
+    decided: dict[str, Any] = {"ckpt_dir": checkpoint_folder(request), "prompt_file": None, "save_file": path}
+    return replace(request, **video, **decided, **where(generation))
+
+
+def where(generation: Generation) -> dict[str, Any]:
+    """What `auto` came to."""
+    parts = generation.parts
+    dtype = str(parts.dtype).removeprefix("torch.")
+    return {"residency": generation.residency, "device": str(parts.device), "dtype": dtype}
+
+
+def run_facts(request: Wan22Request, generation: Generation) -> dict[str, Any]:
+    """What holds for all videos of a run."""
+    parts = generation.parts
+    return {
+        **where(generation),
+        "attention": in_use(parts.device, parts.dtype),
+        "peak_gib": peak_gib(parts.device),
+        "checkpoint": str(checkpoint_folder(request)),
+        "versions": versions(),
+    }
