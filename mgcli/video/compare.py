@@ -12,7 +12,7 @@ import numpy as np
 
 from mgcli.app.console import console
 from mgcli.app.machine import versions
-from mgcli.app.recording import check_output
+from mgcli.app.outputs import Outputs
 from mgcli.video.request import Wan22Request
 from mgcli.video.run import explained_memory, fitted, open_generation, watched
 from wan.game.conditions import open_image
@@ -29,11 +29,17 @@ def compare_videos(mode: str, request: Wan22Request, folder: Path) -> dict[str, 
     [video] = request.videos()
     seed = seeded(video).base_seed  # one for all
     named = contestants(mode, replace(fitted(video, image), base_seed=seed))
-    check_output(folder / "report.json")
-    generation = open_generation(request, [seeded(contestant) for contestant in named.values()], image)
-    with explained_memory(generation, request.vae_tiling):
-        made = make_all(generation, list(named), request.vae_tiling)
-    return write_report(mode, folder, made, generation)
+    with Outputs(request, request.overwrite) as outputs:
+        folder = outputs.place("--output_dir", folder, lambda at: written(at, list(named)), folder=True)
+        generation = open_generation(request, [seeded(contestant) for contestant in named.values()], image)
+        with explained_memory(generation, request.vae_tiling):
+            made = make_all(generation, list(named), request.vae_tiling)
+        return write_report(mode, folder, made, generation)
+
+
+def written(folder: Path, names: list[str]) -> dict[str, Path]:
+    videos = [f"{name}.mp4" for name in (*names, "side_by_side")]
+    return {name: folder / name for name in (*videos, "per_frame.png", "report.md", "report.json")}
 
 
 def make_all(generation: Generation, names: list[str], tiled: bool) -> list[Made]:

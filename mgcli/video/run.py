@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 from mgcli.app.console import console
 from mgcli.app.devices import device_and_dtype, peak_gib
 from mgcli.app.machine import versions
+from mgcli.app.outputs import Outputs
 from mgcli.app.presets import write_request
-from mgcli.app.recording import check_output
 from mgcli.video.request import Wan22Request, checkpoint_folder
 from wan.fast.speed import Speed
 from wan.game.conditions import open_image
@@ -38,15 +38,20 @@ def make_videos(request: Wan22Request) -> dict[str, Any]:
     image = open_image(request.image) if request.image else None
     videos = [seeded(fitted(video, image), offset=i) for i, video in enumerate(request.videos())]
     paths = [output_path(request, video, i, len(videos)) for i, video in enumerate(videos)]
-    for path in paths:
-        check_output(path)
-    generation = open_generation(request, videos, image)
-    made = []
-    with explained_memory(generation, request.vae_tiling):
-        for i in watched(generation):
-            write_video(paths[i], generation, i, request.vae_tiling)
-            made.append(write_record(paths[i], request, generation, i))
+    with Outputs(request, request.overwrite) as outputs:
+        paths = [outputs.place("--save_file", path, written, chosen=bool(request.save_file)) for path in paths]
+        generation = open_generation(request, videos, image)
+        made = []
+        with explained_memory(generation, request.vae_tiling):
+            for i in watched(generation):
+                write_video(paths[i], generation, i, request.vae_tiling)
+                made.append(write_record(paths[i], request, generation, i))
     return {"videos": made}
+
+
+def written(path: Path) -> dict[str, Path]:
+    """Everything that a video may leave."""
+    return {"video": path, "record": path.with_suffix(".json"), "latents": path.with_suffix(".safetensors")}
 
 
 def fitted(video: Request, image: Image.Image | None) -> Request:
