@@ -76,6 +76,9 @@ Fp8 = Annotated[
     ),
 ]
 Fps = Annotated[float | None, typer.Option(help="Of the file; the frames are the same. 25 is real time.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace what is there. Default: write beside it, demo-2.mp4.")
+]
 SaveLatents = Annotated[bool, typer.Option("--save_latents", help="Keep the latents in a safetensors file too.")]
 Device = Annotated[str | None, typer.Option(help="cuda, cpu, mps. Default: the GPU, if there is one.")]
 Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16 or float16. Default: bfloat16, float32 on a CPU.")]

@@ -6,9 +6,8 @@ actions in it, replays it: it is an action script and a session.
 
 from __future__ import annotations
 
-import errno
+import os
 import shutil
-import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,25 +28,26 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def check_output(path: Path) -> None:
-    """Make the folder and try to write there, before anything expensive."""
-    for folder in path.parents:
-        if folder.is_file():
-            raise NotADirectoryError(errno.ENOTDIR, "not a folder", str(folder))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder: name the video, such as {path / 'demo.mp4'}")
-    with tempfile.TemporaryFile(dir=path.parent):
-        pass
+def recorded(path: Path) -> dict[str, Path]:
+    """Everything that a recording may write; `current` is the video while it grows, where that has a name of its own."""
+    return {
+        "video": path,
+        "icon": beside(path, "_icon"),
+        "current": beside(path, "_current"),
+        "record": path.with_suffix(".json"),
+        "latents": beside(path, "_latents", ".safetensors"),
+    }
 
 
 class Recording:
-    """`name.mp4`, `name_icon.mp4` and `name.json`. While it grows, the video may have another name (`current`)."""
+    """`name.mp4`, `name_icon.mp4` and `name.json`. While it grows, the video may be `name_current.mp4`."""
 
-    def __init__(self, path: Path, mode: Mode, fps: float, current: Path | None = None):
+    def __init__(self, path: Path, mode: Mode, fps: float, growing: bool = False):
         self.path, self.mode = path, mode
         self.actions: list[Action] = []
-        self._video, self._icon = VideoWriter(current or path, fps), VideoWriter(beside(path, "_icon"), fps)
+        self._at = recorded(path)
+        self._video = VideoWriter(self._at["current"] if growing else path, fps)
+        self._icon = VideoWriter(self._at["icon"], fps)
         self._overlay: Overlay | None = None
         self._latents: list[Tensor] = []
         self._block_seconds: list[float] = []
@@ -72,15 +72,23 @@ class Recording:
 
     def write(self, video: np.ndarray, actions: Sequence[Action]) -> None:
         """A block: uint8 [F, H, W, 3] and the action of each frame. On disk when it returns."""
+        first = not self.frames
         self._overlay = self._overlay or Overlay(self.mode, *video.shape[1:3])
         with ThreadPoolExecutor(1, "video") as aside:  # the two encoders are processes of their own
             plain = aside.submit(self._video.write, video)
             self._icon.write(self._overlay.draw(video, actions))
             plain.result()
+        if first:
+            self._clear()
         self.actions += actions
         now = time.perf_counter()
         self._block_seconds.append(round(now - self._clock, 4))
         self._clock = now
+
+    def _clear(self) -> None:
+        """What a video replaces is no longer told about: its record and latents would be those of another."""
+        for name in ("record", "latents"):
+            self._at[name].unlink(missing_ok=True)
 
     def restart_clock(self) -> None:
         """The time until now was the player's, not ours."""
@@ -93,8 +101,8 @@ class Recording:
     def close(self) -> None:
         self._video.close()
         self._icon.close()
-        if self.frames and self._video.path != self.path:
-            shutil.copyfile(self._video.path, self.path)
+        if self.frames and self.growing != self.path:
+            link_or_copy(self.growing, self.path)
         if self._latents:
             self._write_latents()
 
@@ -102,7 +110,7 @@ class Recording:
         import torch
         from safetensors.torch import save_file
 
-        save_file({"latents": torch.cat(self._latents, dim=2)}, self._latents_path)
+        save_file({"latents": torch.cat(self._latents, dim=2)}, self._at["latents"])
 
     def __enter__(self) -> Self:
         return self
@@ -113,14 +121,8 @@ class Recording:
             console.say(f"kept: {self.path}, {self.frames} frames")
 
     def files(self) -> dict[str, str]:
-        named = {"video": self.path, "icon": self._icon.path, "record": self.path.with_suffix(".json")}
-        if self._latents:
-            named["latents"] = self._latents_path
-        return {name: str(path) for name, path in named.items()}
-
-    @property
-    def _latents_path(self) -> Path:
-        return beside(self.path, "_latents", ".safetensors")
+        written = ("video", "icon", "record", *(["latents"] if self._latents else []))
+        return {name: str(self._at[name]) for name in written}
 
     def write_record(self, request: Any, **more: Any) -> None:
         facts = {
@@ -134,10 +136,26 @@ class Recording:
                 "per_block": self._block_seconds,
             },
         }
-        path = self.path.with_suffix(".json")
+        path = self._at["record"]
         part = path.with_name(f".{path.name}.part")
         write_request(part, request, more | facts)
         part.replace(path)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Two names for what is written; a copy where there are no links. The target is what it was until it is whole."""
+    part = target.with_name(f".{target.name}.part")
+    part.unlink(missing_ok=True)
+    try:
+        try:
+            os.link(source, part)
+        except OSError:
+            shutil.copyfile(source, part)
+        part.replace(target)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(target)) from error
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def beside(path: Path, suffix: str, ending: str | None = None) -> Path:

@@ -9,8 +9,8 @@ import typer
 
 from mgcli.app import options as opt
 from mgcli.app.console import console
-from mgcli.app.recording import check_output
-from mgcli.game.batch import length_note, plan_worlds
+from mgcli.app.outputs import Outputs
+from mgcli.game.batch import length_note, place_worlds, plan_worlds
 from mgcli.game.request import GenerateRequest, game_request
 from wan.latents import video_frames
 
@@ -33,6 +33,7 @@ def generate(
     actions: opt.Actions = None,
     num_output_frames: Length = None,
     output: Output = None,
+    overwrite: opt.Overwrite = False,
     seed: opt.Seed = None,
     action_seed: opt.ActionSeed = None,
     batch: Batch = None,
@@ -61,12 +62,13 @@ def generate(
     """
     request, plans = plan_worlds(game_request(GenerateRequest, locals()))
     for plan in plans:
-        check_output(plan.output)
         if request.actions and (note := length_note(plan.script, video_frames(request.num_output_frames or 0))):
             console.say(note)
-    from mgcli.game.generation import generate_worlds
+    with Outputs(request, request.overwrite) as outputs:
+        request, plans = place_worlds(outputs, request, plans)
+        from mgcli.game.generation import generate_worlds
 
-    facts = generate_worlds(request, plans)
+        facts = generate_worlds(request, plans)
     console.result(facts, "\n".join(_lines(facts)))
 
 

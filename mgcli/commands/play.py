@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import webbrowser
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,7 @@ import typer
 
 from mgcli.app import options as opt
 from mgcli.app.console import console
-from mgcli.app.recording import check_output
+from mgcli.app.outputs import Outputs
 from mgcli.game.request import game_request
 
 NEEDED = ("starlette", "uvicorn", "websockets")
@@ -61,13 +62,18 @@ def play(
     from mgcli.game.play.request import PlayRequest
 
     request = game_request(PlayRequest, flags)
-    check_output(request.output)
-    from mgcli.game.play.server import is_open_to_others, listen, serve
+    # nothing is written there itself: recordings take numbers that are free
+    with Outputs(request, overwrite=True) as outputs:
+        base = outputs.place("--output", request.output, chosen=request.output != PlayRequest.output)
+        request = replace(request, output=base)
+        from mgcli.game.play.server import is_open_to_others, listen, serve
 
-    listener = listen(request.host, request.port)
-    if is_open_to_others(listener):
-        console.warn(f"listening on {request.host}: whoever reaches this machine and has a link can play, unencrypted")
-    session = serve(request, listener, Announcer(open_browser))
+        listener = listen(request.host, request.port)
+        if is_open_to_others(listener):
+            console.warn(
+                f"listening on {request.host}: whoever reaches this machine and has a link can play, unencrypted"
+            )
+        session = serve(request, listener, Announcer(open_browser))
     for cut in session.tape.finished:
         console.say(f"{cut.files['video']}, {cut.frames} frames; again: {cut.replay}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +11,8 @@ import typer
 
 from mgcli.app import options as opt
 from mgcli.app.console import console
-from mgcli.app.recording import check_output
+from mgcli.app.outputs import Outputs
+from mgcli.app.recording import recorded
 from mgcli.game.players import Player, RandomPlayer, ScriptPlayer, Take
 from mgcli.game.request import RANDOM, StreamRequest, game_request
 from wan.game.modes import MODES
@@ -45,6 +47,7 @@ def stream(
     script: Script = None,
     prompt: Prompt = False,
     output: Output = None,
+    overwrite: opt.Overwrite = False,
     max_num_output_frames: Length = None,
     save_state: SaveState = None,
     load_state: LoadState = None,
@@ -74,21 +77,29 @@ def stream(
     seed, o another image, n, q or Ctrl-C end. The session is recorded beside the video and --script replays it.
     """
     request = game_request(StreamRequest, locals())
-    for path in filter(None, (request.output, request.save_state)):
-        check_output(path)
-    player = choose_player(request)
-    take = first_take(request, player)
-    if take is None:
-        return console.result({"takes": [], "mode": request.mode, "frames": 0, "frames_per_second": 0.0}, NOTHING)
-    from mgcli.game.session import StreamSession
-    from mgcli.game.worlds import explained_memory, open_models
+    with Outputs(request, request.overwrite) as outputs:
+        request = place_session(outputs, request)
+        player = choose_player(request)
+        take = first_take(request, player)
+        if take is None:
+            console.result({"takes": [], "mode": request.mode, "frames": 0, "frames_per_second": 0.0}, NOTHING)
+            return
+        from mgcli.game.session import StreamSession
+        from mgcli.game.worlds import explained_memory, open_models
 
-    with explained_memory(request):
-        session = StreamSession(request, open_models(request), player)
-        with player:
-            session.run(take)
+        with explained_memory(request):
+            session = StreamSession(request, open_models(request), player, outputs)
+            with player:
+                session.run(take)
     facts = session.facts()
     console.result(facts, "\n".join(_lines(facts)))
+
+
+def place_session(outputs: Outputs, request: StreamRequest) -> StreamRequest:
+    chosen = request.output != StreamRequest.output
+    output = outputs.place("--output", request.output, recorded, chosen=chosen)
+    state = outputs.place("--save_state", request.save_state) if request.save_state else None
+    return replace(request, output=output, save_state=state)
 
 
 def choose_player(request: StreamRequest) -> Player:

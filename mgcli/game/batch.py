@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from mgcli.app.recording import beside
+from mgcli.app.outputs import Outputs
+from mgcli.app.recording import beside, recorded
 from mgcli.game.request import RANDOM, GenerateRequest
 from wan.game.actions import ActionScript, script_of, text, walk
 from wan.game.modes import MODES, Mode
@@ -47,10 +48,35 @@ def plan_worlds(request: GenerateRequest) -> tuple[GenerateRequest, list[WorldPl
     latent_frames = request.num_output_frames or _length(written, request.num_frame_per_block)
     frames = video_frames(latent_frames)
     scripts = [s or random_script(mode, request.action_seed + i, frames) for i, s in enumerate(written)]
-    outputs = [request.output if count == 1 else beside(request.output, f"_{i}") for i in range(count)]
+    outputs = outputs_of(request.output, count)
     seeds = [(request.seed + i, request.action_seed + i) for i in range(count)]
     worlds = [WorldPlan(image, script, *s, out) for image, script, s, out in zip(images, scripts, seeds, outputs)]
     return replace(request, num_output_frames=latent_frames), worlds
+
+
+def outputs_of(base: Path, count: int) -> list[Path]:
+    return [base if count == 1 else beside(base, f"_{i}") for i in range(count)]
+
+
+def trace_of(base: Path) -> Path:
+    return beside(base, "_trace", ".json")
+
+
+def place_worlds(
+    outputs: Outputs, request: GenerateRequest, plans: list[WorldPlan]
+) -> tuple[GenerateRequest, list[WorldPlan]]:
+    """The same with the place that `outputs` gives them."""
+
+    def files(base: Path) -> dict[str, Path]:
+        worlds = outputs_of(base, len(plans))
+        named = {
+            f"{what} {i}" if i else what: at for i, path in enumerate(worlds) for what, at in recorded(path).items()
+        }
+        return named | ({"trace": trace_of(base)} if request.enable_profile else {})
+
+    base = outputs.place("--output", request.output, files, chosen=request.output != GenerateRequest.output)
+    placed = [replace(plan, output=path) for plan, path in zip(plans, outputs_of(base, len(plans)))]
+    return replace(request, output=base), placed
 
 
 def default_actions(request: GenerateRequest) -> str:

@@ -12,8 +12,8 @@ import numpy as np
 from torch import Tensor
 
 from mgcli.app.console import console
-from mgcli.app.recording import Recording, beside
-from mgcli.game.batch import WorldPlan
+from mgcli.app.recording import Recording
+from mgcli.game.batch import WorldPlan, trace_of
 from mgcli.game.request import GenerateRequest
 from mgcli.game.worlds import explained_memory, facts_of, open_models, peak_memory_gib
 from wan.fast.profiling import BlockProfiler
@@ -101,6 +101,6 @@ def _facts(recordings: Sequence[Recording], world: World) -> dict[str, Any]:
 
 
 def _profile_facts(profiler: BlockProfiler, request: GenerateRequest) -> dict[str, Any]:
-    trace = beside(request.output, "_trace", ".json")
+    trace = trace_of(request.output)
     profiler.write_trace(trace)
     return {"trace": str(trace), "profiled_blocks": profiler.recorded, "profile": profiler.seconds()}

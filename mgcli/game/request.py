@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 ModeName = Literal["universal", "gta_drive", "templerun"]
 TRAINING_KEYS = ("ts_schedule", "mixed_precision", "causal")  # in the official files; they say nothing to a rollout
+FPS = (1, 240)  # what wan.video.writer takes
 RANDOM = "random"  # in place of an action script: the official random walk
 MINI_MODE = "universal"  # the mode of the embedded mini world
 MINI_SIZE = {"height": sizes.HEIGHT, "width": sizes.WIDTH}
@@ -41,7 +42,17 @@ SAMPLING_KEYS = (
     "context_noise",
 )
 # of a recorded session: where things went, and what its own settings have already answered
-NOT_REPLAYED = {"output", "script", "prompt", "save_state", "save_latents", "config_path", "device", "dtype"}
+NOT_REPLAYED = {
+    "output",
+    "overwrite",
+    "script",
+    "prompt",
+    "save_state",
+    "save_latents",
+    "config_path",
+    "device",
+    "dtype",
+}
 
 
 @dataclass(frozen=True)
@@ -61,6 +72,7 @@ class GameRequest:
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     output: Path = Path("outputs/demo.mp4")
+    overwrite: bool = False
     save_latents: bool = False
     denoising_step_list: tuple[int, ...] = (1000, 666, 333)
     warp_denoising_step: bool = True
@@ -75,8 +87,8 @@ class GameRequest:
     fp8: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 < self.fps <= 240:
-            raise ValueError(f"fps {self.fps:g} is not from 1 to 240; the models play in real time at 25")
+        if not FPS[0] <= self.fps <= FPS[1]:
+            raise ValueError(f"fps {self.fps:g} is not from {FPS[0]} to {FPS[1]}; the models play in real time at 25")
         if self.output.suffix.lower() != ".mp4":
             raise ValueError(
                 f"output {self.output} is not an .mp4 file: name it such as {self.output.with_suffix('')}/demo.mp4"

@@ -10,7 +10,8 @@ from types import FrameType
 from typing import Any
 
 from mgcli.app.console import console
-from mgcli.app.recording import Recording, beside
+from mgcli.app.outputs import Outputs
+from mgcli.app.recording import Recording, beside, recorded
 from mgcli.game.generation import on_host, write
 from mgcli.game.players import BlockReport, Player, Take
 from mgcli.game.request import StreamRequest
@@ -23,8 +24,8 @@ from wan.game.savepoint import load_world, save_world
 
 
 class StreamSession:
-    def __init__(self, request: StreamRequest, models: GameModels, player: Player):
-        self.request, self.models, self.player = request, models, player
+    def __init__(self, request: StreamRequest, models: GameModels, player: Player, outputs: Outputs):
+        self.request, self.models, self.player, self.outputs = request, models, player, outputs
         self.recordings: list[Recording] = []
         self._interrupted = self._waiting = False
 
@@ -38,12 +39,14 @@ class StreamSession:
 
     def _play(self, take: Take) -> None:
         request = self.request if take.number == 1 else replace(self.request, load_state=None)
-        path = request.output if take.number == 1 else beside(request.output, f"_{take.number}")
+        path = request.output
+        if take.number > 1:
+            path = self.outputs.place("--output", beside(path, f"_{take.number}"), recorded)
         origin = {"seed": take.seed, "image": str(take.image)}
         world = self._begin(request, take)
         # none is endless
         blocks = request.max_num_output_frames // world.sampling.num_frame_per_block or None
-        with Recording(path, self.models.mode, request.fps, current=beside(path, "_current")) as recording:
+        with Recording(path, self.models.mode, request.fps, growing=True) as recording:
             self.recordings.append(recording)
             for block in rollout(world, self._actions, blocks):
                 write(on_host(block, world, request.save_latents), [recording])

@@ -11,7 +11,7 @@ from PIL import Image
 
 from mgcli.app.console import console
 from mgcli.app.devices import out_of_memory_as
-from mgcli.app.recording import check_output
+from mgcli.app.outputs import Outputs
 from mgcli.video.comparison_report import draw_curves, markdown, side_by_side
 from mgcli.video.record import again, run_facts
 from mgcli.video.request import Wan22Request, accelerations
@@ -26,11 +26,17 @@ def compare_videos(
 ) -> dict[str, Any]:
     """Everything from the video that was asked for, one seed for all, to files; what the command reports."""
     named = contestants(mode, asked, accelerations("recommended"))
-    check_output(folder / "report.json")
-    generation = open_generation(request, list(named.values()), image)
-    with out_of_memory_as(lambda _: generation.out_of_memory(request.vae_tiling)):
-        made = make_all(generation, list(named), request.vae_tiling)
-    return write_report(mode, folder, made, request, generation)
+    with Outputs(request, request.overwrite) as outputs:
+        folder = outputs.place("--output_dir", folder, lambda at: written(at, list(named)), folder=True)
+        generation = open_generation(request, list(named.values()), image)
+        with out_of_memory_as(lambda _: generation.out_of_memory(request.vae_tiling)):
+            made = make_all(generation, list(named), request.vae_tiling)
+        return write_report(mode, folder, made, request, generation)
+
+
+def written(folder: Path, names: list[str]) -> dict[str, Path]:
+    videos = [f"{name}.mp4" for name in (*names, "side_by_side")]
+    return {name: folder / name for name in (*videos, "per_frame.png", "report.md", "report.json")}
 
 
 def make_all(generation: Generation, names: list[str], tiled: bool) -> list[ComparedVideo]:

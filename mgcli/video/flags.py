@@ -26,6 +26,7 @@ class Flags:
 COMPARISON = Flags("Comparison", {
     "comparison_mode": (str, "half_vs_baseline, cfg_vs_baseline, all_vs_baseline (default), or completion: all three completions of half frames."),
     "output_dir": (Path, "Where the videos, the curves and the report go. Default: outputs/<comparison_mode>."),
+    "overwrite": (bool, "Replace what is there. Default: write beside it, NAME-2."),
 })  # fmt: skip
 IMAGE = Flags("Image", {"image": (Path, "The first frame; any size, an image file.")})
 PROMPT = Flags("Prompt", {
@@ -76,6 +77,7 @@ MACHINE = Flags("Machine", {
 OUTPUT = Flags("Output", {
     "prompt_file": (Path, "A prompt a line: a video each, nothing loaded twice, seeds counting up."),
     "save_file": (Path, "Where the video goes; request and timings go beside it, as .json. Default: a name in outputs/."),
+    "overwrite": (bool, "Replace what is there. Default: write beside it, NAME-2."),
     "save_latents": (bool, "Also keep the latents beside it, as .safetensors."),
 })  # fmt: skip
 

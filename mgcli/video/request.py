@@ -28,6 +28,7 @@ class Wan22Request(Request):
     prompt_file: Path | None = None
     image: Path | None = None
     save_file: Path | None = None  # none: named after the task, size, prompt and seed, in outputs/
+    overwrite: bool = False
     save_latents: bool = False
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
@@ -142,6 +143,8 @@ def open_start(request: Wan22Request) -> Image.Image | None:
         raise ValueError("i2v-A14B needs an image; name one with --image")
     if request.image is not None and request.task != "i2v-A14B":
         raise ValueError(f"--image is for i2v-A14B, not {request.task}")
+    if request.save_file and request.save_file.suffix.lower() != ".mp4":
+        raise ValueError(f"save_file {request.save_file} is not an .mp4 file: name it {request.save_file.stem}.mp4")
     if request.image is None:
         return None
     from wan.game.conditions import open_image

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from mgcli.app.console import console
 from mgcli.app.devices import device_and_dtype, out_of_memory_as
-from mgcli.app.recording import check_output
+from mgcli.app.outputs import Outputs
 from mgcli.video.record import write_record
 from mgcli.video.request import Wan22Request, checkpoint_folder
 from wan.fast.speed import Speed
@@ -31,16 +31,21 @@ BRANCHES = {"both": "both prompts", "cond": "the prompt alone", "uncond": "the n
 def make_videos(request: Wan22Request, videos: list[PlannedVideo], image: Image.Image | None) -> dict[str, Any]:
     """All videos of a request, from plans to files; what the command reports."""
     paths = [output_path(request, video.request, i, len(videos)) for i, video in enumerate(videos)]
-    for path in paths:
-        check_output(path)
-    generation = open_generation(request, videos, image)
-    made = []
-    with out_of_memory_as(lambda _: generation.out_of_memory(request.vae_tiling)):
-        for i in watched(generation):
-            write_video(paths[i], find_task(request.task).fps, generation.frames(i, request.vae_tiling))
-            latents = write_latents(paths[i], generation, i) if request.save_latents else {}
-            made.append(write_record(paths[i], request, generation, i, latents))
+    with Outputs(request, request.overwrite) as outputs:
+        paths = [outputs.place("--save_file", path, written, chosen=bool(request.save_file)) for path in paths]
+        generation = open_generation(request, videos, image)
+        made = []
+        with out_of_memory_as(lambda _: generation.out_of_memory(request.vae_tiling)):
+            for i in watched(generation):
+                write_video(paths[i], find_task(request.task).fps, generation.frames(i, request.vae_tiling))
+                latents = write_latents(paths[i], generation, i) if request.save_latents else {}
+                made.append(write_record(paths[i], request, generation, i, latents))
     return {"videos": made}
+
+
+def written(path: Path) -> dict[str, Path]:
+    """Everything that a video may leave."""
+    return {"video": path, "record": path.with_suffix(".json"), "latents": path.with_suffix(".safetensors")}
 
 
 def open_generation(request: Wan22Request, videos: list[PlannedVideo], image: Image.Image | None) -> Generation:

@@ -20,6 +20,8 @@ from wan.video.fragments import Track, fragment, header
 
 log = logging.getLogger(__name__)
 
+SLOWEST, FASTEST = 1, 240  # frames a second: every fraction between is taken by every ffmpeg, and told apart in FLV
+
 
 class VideoWriter:
     """`write` frames (uint8, [F, H, W, 3]) as they come; `with` closes.
@@ -28,6 +30,8 @@ class VideoWriter:
     """
 
     def __init__(self, path: str | Path, fps: float = 25.0):
+        if not SLOWEST <= fps <= FASTEST:
+            raise ValueError(f"{fps} frames a second: a video has from {SLOWEST} to {FASTEST}")
         self.path = Path(path)
         self.fps = Fraction(fps).limit_denominator(1001)
         self.frames = 0

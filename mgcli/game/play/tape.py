@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mgcli.app.recording import Recording, beside
+from mgcli.app.recording import Recording, beside, recorded
 from mgcli.game.play.request import PlayRequest
 from mgcli.game.worlds import facts_of
 from wan.game.actions import Action
@@ -87,7 +87,7 @@ class Tape:
 
     def begin(self, start: Start, history: Sequence[Action]) -> None:
         """`history`: what was done in this world until now, an action a frame."""
-        path = next(path for path in numbered(self.request.output) if not path.exists())
+        path = next(p for p in numbered(self.request.output) if not any(map(Path.exists, recorded(p).values())))
         self._image = start.path or _kept(start.image, beside(path, "_image", ".png"))
         self._seed, self._first = start.seed, len(history)
         self._recording = Recording(path, self.models.mode, self.request.fps)

@@ -240,8 +240,33 @@ def test_places_that_cannot_be_written(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert "is a file where a folder is needed" in refused(tmp_path, capsys, output="file/a.mp4")
     (tmp_path / "folder.mp4").mkdir()
-    assert "is a folder: name the video" in refused(tmp_path, capsys, output="folder.mp4")
+    assert "is a folder: name a file in it" in refused(tmp_path, capsys, output="folder.mp4")
     assert "is not an .mp4 file" in refused(tmp_path, capsys, output="a.avi")
+
+
+def test_a_second_world_goes_beside_the_first_unless_told_to_replace_it(tmp_path, capsys):
+    quick = ["--num_output_frames", 3, "--json"]
+
+    def made(*flags) -> list[str]:
+        assert generate("--output", tmp_path / "a.mp4", *quick, *flags) == 0
+        return [Path(files["video"]).name for files in json.loads(capsys.readouterr().out)["outputs"]]
+
+    assert made("--save_latents") == ["a.mp4"]
+    first = {name: (tmp_path / name).read_bytes() for name in ("a.mp4", "a.json", "a_icon.mp4")}
+    assert made("--seed", 1) == ["a-2.mp4"]
+    assert json.loads((tmp_path / "a-2.json").read_text())["request"]["output"] == str(tmp_path / "a-2.mp4")
+    assert made("--batch", 2) == ["a_0.mp4", "a_1.mp4"] and made("--batch", 2) == ["a-2_0.mp4", "a-2_1.mp4"]
+    assert {name: (tmp_path / name).read_bytes() for name in first} == first
+    assert made("--overwrite", "--seed", 2) == ["a.mp4"]
+    assert json.loads((tmp_path / "a.json").read_text())["seed"] == 2
+    assert not (tmp_path / "a_latents.safetensors").exists()  # they were of the world that was replaced
+
+
+def test_a_default_that_is_taken_is_numbered(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("demo", "demo-2"):
+        assert run(app, ["generate", *SMALL, "--num_output_frames", "3", "--quiet"]) == 0
+        assert capsys.readouterr().out.startswith(f"outputs/{name}.mp4 (with keys: outputs/{name}_icon.mp4)")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
@@ -252,7 +277,8 @@ def test_a_folder_without_permission(tmp_path, capsys):
 
 def test_other_values_that_cannot_be_used(tmp_path, capsys, release):
     assert "height 40 does not fit" in refused(tmp_path, capsys, "--height", 40)
-    assert "fps 0" in refused(tmp_path, capsys, "--fps", 0)
+    for fps in (0, 0.0001, 0.99, 240.1, "nan", "inf"):
+        assert f"fps {fps} is not from 1 to 240" in refused(tmp_path, capsys, "--fps", fps)
     assert "device 'gpu'" in refused(tmp_path, capsys, "--device", "gpu")
     assert "mode: expected one of" in refused(tmp_path, capsys, "--mode", "doom")
     assert "dtype: expected one of" in refused(tmp_path, capsys, "--dtype", "int8")

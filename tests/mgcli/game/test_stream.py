@@ -144,6 +144,27 @@ def test_a_recorded_session_replays_to_the_same_latents(tmp_path, typed):
     assert torch.equal(latents(tmp_path / "c_latents.safetensors"), want)
 
 
+def test_a_session_that_is_replayed_is_never_what_is_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert stream("--script", "W*9 L*12") == 0
+    recorded = Path("outputs/stream.json").read_bytes()
+    assert stream("--script", "outputs/stream.json") == 0
+    assert "outputs/stream-2.mp4 (with keys" in capsys.readouterr().out
+    assert stream("--script", "outputs/stream.json", "--overwrite") == 2
+    assert "--script and the record of --output are both outputs/stream.json" in only_line(capsys)
+    assert Path("outputs/stream.json").read_bytes() == recorded
+    assert actions_of(Path("outputs/stream-2.json")) == "W*9 L*12"
+
+
+def test_two_flags_with_one_file_are_refused(tmp_path, capsys):
+    where = ["--output", tmp_path / "a.mp4", "--script", "W*9"]
+    assert stream(*where, "--save_state", tmp_path / "a.json") == 2
+    assert "the record of --output and --save_state are both" in only_line(capsys)
+    assert stream(*where, "--save_state", tmp_path / "world.st") == 0
+    assert stream(*where, "--overwrite", "--load_state", tmp_path / "world.st", "--save_state", tmp_path / "world.st") == 2  # fmt: skip
+    assert "--load_state and --save_state are both" in only_line(capsys)
+
+
 def test_a_script_with_a_request_in_it_plays_its_own_actions(tmp_path):
     (tmp_path / "mine.json").write_text('{"request": {"actions": ["W*12"]}, "actions": ["S*9"]}')
     assert stream("--output", tmp_path / "a.mp4", "--script", tmp_path / "mine.json") == 0

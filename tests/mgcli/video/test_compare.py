@@ -66,13 +66,14 @@ def test_all_completions_beside_the_baseline(compare, tmp_path):
     assert len(list(read_frames(out / "renoise.mp4"))) == 9
 
 
-def test_what_changes_nothing_is_identical(compare):
+def test_what_changes_nothing_is_identical(compare, tmp_path):
     """A guidance of 1 is one branch anyway, so there is nothing to truncate."""
     flags = ["--comparison_mode", "cfg_vs_baseline", "--sample_guide_scale", "1", "--cfg_truncate_steps", "2"]
     code, data = compare(*flags)
     assert code == 0 and data["results"][1]["mse"] == 0 and data["results"][1]["psnr"] is None
     code, shown = compare(*flags, json_=False)
     assert code == 0 and "identical" in shown and "1.0000" in shown
+    assert data["folder"] == str(tmp_path / "out") and f"written to {tmp_path / 'out-2'}" in shown
 
 
 def test_the_embedded_mini_is_compared_where_there_is_no_checkpoint(capsys, tmp_path, monkeypatch):

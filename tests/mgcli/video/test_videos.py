@@ -126,8 +126,16 @@ def test_8_bit_experts_give_the_same_latents_wherever_they_live(t2v, tmp_path, m
 def test_a_drawn_seed_is_recorded_and_repeats_the_video(t2v, tmp_path):
     _, first, _ = t2v("--prompt", "a cat", "--save_latents")
     before = load_file(tmp_path / "a.safetensors")["latents"]
-    t2v("--prompt", "a cat", "--save_latents", "--base_seed", str(first["videos"][0]["seed"]))
-    assert torch.equal(load_file(tmp_path / "a.safetensors")["latents"], before)
+    _, again, _ = t2v("--prompt", "a cat", "--save_latents", "--base_seed", str(first["videos"][0]["seed"]))
+    assert again["videos"][0]["latents"] == str(tmp_path / "a-2.safetensors")
+    assert torch.equal(load_file(tmp_path / "a-2.safetensors")["latents"], before)
+
+
+def test_a_second_video_goes_beside_the_first_unless_told_to_replace_it(t2v, tmp_path):
+    for flags, name in (([], "a"), ([], "a-2"), (["--overwrite"], "a")):
+        code, data, err = t2v("--prompt", "a cat", "--sample_steps", "1", *flags)
+        assert code == 0 and data["videos"][0]["video"] == str(tmp_path / f"{name}.mp4"), err
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a-2.json", "a-2.mp4", "a.json", "a.mp4"]
 
 
 def test_a_length_that_is_not_4n_plus_1_is_cut_and_said_once(t2v, tmp_path):
@@ -280,6 +288,8 @@ def test_one_step_needs_one_expert(t2v, monkeypatch):
         (["--prompt", "a", "--task", "i2v-A14B"], "use wan22 i2v"),
         (["--prompt", "a", "--task", "ti2v-5B", "--enable_half_frame_generation"], "half frames need two experts"),
         (["--prompt", "a", "--save_file", "/proc/no/a.mp4"], "/proc/no"),
+        (["--prompt", "a", "--save_file", "clip.json"], "save_file clip.json is not an .mp4 file: name it clip.mp4"),
+        (["--prompt", "a", "--save_file", "/dev/null/a.mp4"], "/dev/null"),
         (["--prompt", "a", "--device", "cuda:9"], "device 'cuda:9' cannot be used here"),
         (
             ["--prompt", "a", "--fp8", "--device", "cpu"],
@@ -294,6 +304,15 @@ def test_one_step_needs_one_expert(t2v, monkeypatch):
 def test_a_mistake_is_one_line(t2v, arguments, message):
     code, data, err = t2v(*arguments)
     assert code == 2 and message in data["error"], data
+
+
+def test_what_a_video_reads_is_never_what_it_writes(t2v, tmp_path):
+    prompts = tmp_path / "a.json"
+    prompts.write_text("a cat")
+    given = ["--prompt_file", str(prompts), "--sample_steps", "1"]
+    code, data, _ = t2v(*given, "--overwrite")
+    assert code == 2 and "--prompt_file and the record of --save_file are both" in data["error"]
+    assert t2v(*given)[0] == 0 and prompts.read_text() == "a cat"
 
 
 def test_without_a_checkpoint_a_text_is_for_the_embedded_mini(capsys, tmp_path, monkeypatch):

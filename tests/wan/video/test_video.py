@@ -65,6 +65,20 @@ def test_the_finished_file_has_an_index_and_the_frame_rate(tmp_path):
     assert count_frames_and_secs(str(tmp_path / "a.mp4")) == (24, 2.0)
 
 
+@pytest.mark.parametrize("fps", [0, 0.0001, 0.9, 241, 1e9, float("nan"), float("inf"), -25])
+def test_a_rate_that_no_video_has(tmp_path, fps):
+    with pytest.raises(ValueError, match="frames a second: a video has from 1 to 240"):
+        VideoWriter(tmp_path / "a.mp4", fps)
+
+
+@pytest.mark.parametrize("fps", [1, 1.001, 23.976, 30000 / 1001, 239.999, 240])
+def test_a_rate_that_a_video_has(tmp_path, fps):
+    with VideoWriter(tmp_path / "a.mp4", fps) as writer:
+        writer.write(clip(24))
+    frames, seconds = imageio_ffmpeg.count_frames_and_secs(str(tmp_path / "a.mp4"))
+    assert frames == 24 and seconds == pytest.approx(24 / fps, abs=0.02)
+
+
 WRITE_AND_HANG = """
 import sys, time
 sys.path.insert(0, {root!r})
