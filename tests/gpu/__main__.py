@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import shutil
 import sys
@@ -17,7 +18,7 @@ from tests.gpu.leg import Setting
 from tests.gpu.process import FAILED, ROOT, log_of
 
 SECONDS = 540.0  # of the whole gate; it should take under 480
-GIB_A_JOB = 25  # of GPU memory; the largest leg takes about 20
+GIB_A_JOB = 22  # of GPU memory, which the largest leg takes
 ROOM = 45 * 2**30  # that the releases and videos want
 
 
@@ -41,7 +42,7 @@ def main() -> int:
     if not args.rehearse and not torch.cuda.is_available():
         print("the gate needs a CUDA GPU; --rehearse runs it on the CPU at toy sizes")
         return 2
-    limits = gate.Limits(args.jobs or jobs(args.rehearse), args.seconds or (float("inf") if args.rehearse else SECONDS))
+    limits = limits_of(args)
     folder = args.folder or Path(tempfile.mkdtemp(prefix="gate_", dir=roomy()))
     try:
         return run(legs, Setting(folder.absolute(), args.rehearse), limits, whole=not args.only)
@@ -50,12 +51,19 @@ def main() -> int:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def limits_of(args: argparse.Namespace) -> gate.Limits:
+    """A CPU may take its time."""
+    if args.rehearse:
+        return gate.Limits(args.jobs or jobs(True), args.seconds or math.inf, leg_seconds=1200)
+    return gate.Limits(args.jobs or jobs(False), args.seconds or SECONDS)
+
+
 def jobs(rehearse: bool) -> int:
-    cores = max(1, (os.cpu_count() or 1) // (1 if rehearse else 3))
+    cores = max(1, (os.cpu_count() or 1) // (1 if rehearse else 2))
     if rehearse:
         return min(cores, 4)
     _, memory = torch.cuda.mem_get_info()
-    return max(1, min(5, cores, memory // 2**30 // GIB_A_JOB))
+    return max(1, min(6, cores, memory // 2**30 // GIB_A_JOB))
 
 
 def roomy() -> str | None:
