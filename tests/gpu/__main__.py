@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -94,15 +95,12 @@ def run(legs: list[gate.Leg], setting: Setting, limits: gate.Limits, whole: bool
     return int(FAILED in results)
 
 
-def keep(facts: dict, setting: Setting, whole: bool) -> None:
-    """A rehearsal proves nothing of a GPU, so it is kept nowhere but beside its own files."""
-    report.write(setting.folder / report.LAST_RUN.name, facts)
-    if setting.rehearse:
-        return
-    if out := os.environ.get("OUT"):
-        report.write(Path(out) / report.LAST_RUN.name, facts)
+def keep(facts: dict[str, Any], setting: Setting, whole: bool) -> None:
+    """Beside the logs, where OUT says, and in the repository: there a rehearsal is not, for it proves nothing of a GPU."""
+    for folder in filter(None, (setting.folder, os.environ.get("OUT"))):
+        report.write(Path(folder) / report.LAST_RUN.name, facts)
     content = facts if whole else report.merged(facts, report.read(report.LAST_RUN))
-    if content:
+    if content and not setting.rehearse:
         report.write(report.LAST_RUN, content)
         print(f"written to {report.LAST_RUN.relative_to(ROOT)}")
 
