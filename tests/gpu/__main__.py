@@ -31,14 +31,18 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, help="legs at a time; default: by GPU memory and cores")
     parser.add_argument("--seconds", type=float, help=f"for all; default {SECONDS:.0f}, without end for a rehearsal")
     parser.add_argument("--folder", type=Path, help="kept afterwards; default: a temporary one, of about 30 GB")
-    return parser.parse_args()
+    args = parser.parse_args()
+    try:
+        args.legs = gate.chosen([name.strip() for name in args.only.split(",") if name.strip()])
+    except ValueError as error:
+        parser.error(str(error))
+    return args
 
 
 def main() -> int:
     args = arguments()
-    legs = gate.chosen([name for name in args.only.split(",") if name])
     if args.list:
-        print("\n".join(f"{leg.name} ({leg.seconds} s): {leg.proves}" for leg in legs))
+        print("\n".join(f"{leg.name} ({leg.seconds} s): {leg.proves}" for leg in args.legs))
         return 0
     if not args.rehearse and not torch.cuda.is_available():
         print("the gate needs a CUDA GPU; --rehearse runs it on the CPU at toy sizes")
@@ -46,7 +50,7 @@ def main() -> int:
     limits = limits_of(args)
     folder = args.folder or Path(tempfile.mkdtemp(prefix="gate_", dir=roomy()))
     try:
-        return run(legs, Setting(folder.absolute(), args.rehearse), limits, whole=not args.only)
+        return run(args.legs, Setting(folder.absolute(), args.rehearse), limits, whole=not args.only)
     finally:
         if not args.folder:
             shutil.rmtree(folder, ignore_errors=True)
