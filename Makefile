@@ -10,10 +10,10 @@ PIP := $(BIN)/pip install -q --disable-pip-version-check
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench golden
+.PHONY: help setup demo test test-gpu check bench golden
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
 setup: $(STAMP) ## make or update the environment in .venv
 
@@ -32,6 +32,9 @@ demo: $(STAMP) ## make a video and say where it is
 
 test: $(STAMP) ## run the tests (CPU, about three minutes)
 	$(PYTEST) -n 2 -m "not slow"
+
+test-gpu: $(STAMP) ## what ships, on a GPU (under eight minutes on one H200)
+	$(BIN)/python -m tests.gpu
 
 check: $(STAMP) ## lint, formatting and types
 	$(BIN)/ruff check .

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.gpu.doors import process
 from tests.gpu.leg import Failed, Setting, leg
+from tests.gpu.programs import process
 from wan.video.reader import read_frames
 from wanmini import sizes
 from wanmini.start_image import GARDEN, VALLEY

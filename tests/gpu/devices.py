@@ -7,8 +7,9 @@ from collections.abc import Callable
 import torch
 from safetensors.torch import load_file
 
-from tests.gpu.doors import command, memory, opened, played, same, same_tensor
+from tests.gpu.doors import memory, opened, played, same, same_tensor
 from tests.gpu.leg import Failed, Setting, Skipped, leg
+from tests.gpu.programs import command
 from tests.gpu.video_ways import clip
 from tests.gpu.videos import same as same_video
 

@@ -1,17 +1,11 @@
-"""The doors that the commands use, and no other: a command line, in this process or one of its own, and models as
-`mg generate` opens them. Beside them what is asked of anything that comes out: the same, another, how far apart.
+"""Worlds through the door that the commands use: models as `mg generate` opens them, started and rolled out. Beside it what is
+asked of anything that comes out: the same, another, how far apart.
 """
 
 from __future__ import annotations
 
-import contextlib
 import gc
-import io
-import json
 import math
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,49 +15,18 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mgcli import mg, wan22_app
-from mgcli.app.errors import run
 from mgcli.game.batch import random_script
 from mgcli.game.request import GenerateRequest, game_request
 from mgcli.game.worlds import open_models
 from tests.gpu.leg import Failed, Setting
-from tests.gpu.process import ROOT
 from wan.game.conditions import open_image
 from wan.game.models import GameModels
 from wan.game.rollout import rollout, scripted
 from wan.game.timeline import video_frames
 from wanmini.start_image import GARDEN, VALLEY
 
-APPS = {"mg": mg.app, "wan22": wan22_app.app}
-MODULES = {"mg": "mgcli.mg", "wan22": "mgcli.wan22_app"}
 BLOCKS = 4  # the window of 6 latent frames is full after 2
 IMAGES = (GARDEN, VALLEY)
-
-
-# Commands -------------------------------------------------------------------------------------------------------------
-
-
-def command(program: str, *arguments: Any) -> dict[str, Any]:
-    """What a command reports, run in this process: what one run leaves behind, the next one finds."""
-    out = io.StringIO()
-    with contextlib.redirect_stdout(out):
-        code = run(APPS[program], [*map(str, arguments), "--json", "--traceback"])
-    return reported(code, out.getvalue(), program, *arguments)
-
-
-def process(program: str, *arguments: Any, folder: Path) -> dict[str, Any]:
-    """The same in a process of its own, started in `folder`, as a user starts it."""
-    asked = [sys.executable, "-m", MODULES[program], *map(str, arguments), "--json"]
-    environment = os.environ | {"PYTHONPATH": os.environ.get("PYTHONPATH") or str(ROOT)}
-    done = subprocess.run(asked, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
-    return reported(done.returncode, done.stdout, program, *arguments)
-
-
-def reported(code: int, out: str, *asked: Any) -> dict[str, Any]:
-    line = out.strip().splitlines()[-1:] or ["nothing"]
-    if code or not line[0].startswith("{"):
-        raise Failed(f"{' '.join(map(str, asked[:2]))}: exit code {code}, {line[0][:200]}")
-    return json.loads(line[0])
 
 
 # Worlds ---------------------------------------------------------------------------------------------------------------

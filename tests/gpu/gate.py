@@ -14,13 +14,13 @@ from tests.gpu.process import FAILED, PASSED, ROOT, Outcome, Running
 
 MODULES = (releases, worlds, ways, videos, video_ways, pictures, play, commands, devices, kernels, suite)
 LEGS: dict[str, Leg] = {leg.name: leg for leg in chain.from_iterable(map(legs_of, MODULES))}
-LEG_SECONDS = 300.0  # none takes longer, or it hangs
 
 
 @dataclass(frozen=True)
 class Limits:
     jobs: int
     seconds: float  # of all legs together
+    leg_seconds: float = 300.0  # of one: what takes longer hangs
 
 
 def chosen(names: Sequence[str]) -> list[Leg]:
@@ -50,7 +50,7 @@ def run(legs: Sequence[Leg], setting: Setting, limits: Limits) -> Iterator[tuple
                 waiting.remove(leg)
                 running.append(Running(leg, setting, environment))
             for one in list(running):
-                if outcome := one.outcome(min(LEG_SECONDS, one.seconds + left)):
+                if outcome := one.outcome(min(limits.leg_seconds, one.seconds + left)):
                     running.remove(one)
                     (passed if outcome.result == PASSED else failed).add(one.leg.name)
                     yield one.leg, outcome, one.last_words() if outcome.result == FAILED else ""
@@ -67,8 +67,10 @@ def in_order(legs: Sequence[Leg]) -> list[Leg]:
 
 
 def environment_of(setting: Setting, jobs: int) -> dict[str, str]:
-    """A rehearsal sees no GPU; threads are shared out, because torch would start as many as there are cores in every process."""
+    """A rehearsal sees no GPU. Downloaded models would take the place of the minis. Torch would start as many threads as there
+    are cores in every process."""
     threads = max(1, (os.cpu_count() or 1) // jobs)
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     hidden = {"CUDA_VISIBLE_DEVICES": "", "TRITON_INTERPRET": "1"} if setting.rehearse else {}
-    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1", **hidden}
+    own = {"PYTHONPATH": path, "OMP_NUM_THREADS": str(threads), "MG_MODELS": str(setting.folder / "no_models")}
+    return {**os.environ, **own, "PYTHONUNBUFFERED": "1", **hidden}

@@ -12,6 +12,7 @@ import torch
 
 from wan.fast.kernels import triton_action, triton_fp8, triton_norm, triton_qkv, triton_vae
 from wan.fast.kernels.vae import Sum
+from wan.fast.speed import FP8_CAPABILITY
 from wan.modules.rope import rope_table
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # there by Triton's interpreter
@@ -69,6 +70,8 @@ def bias_gelu() -> None:
 
 
 def quantised() -> None:
+    if DEVICE == "cuda" and torch.cuda.get_device_capability() < FP8_CAPABILITY:
+        return
     to = torch.float8_e4m3fn if DEVICE == "cuda" else torch.float32  # the interpreter has no such rounding
     for gelu in (False, True):
         triton_fp8.quantised(drawn(3, 7, 1000), gelu, to)

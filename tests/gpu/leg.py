@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from tests.bench.make_random_release import CHECKPOINTS
+from mgcli.app.models import MODELS
 
 
 class Failed(AssertionError):
@@ -39,7 +39,7 @@ class Setting:
         return self.folder / "Matrix-Game-2.0"
 
     def checkpoint(self, mode: str) -> Path:
-        return self.game / CHECKPOINTS[mode]
+        return self.game / MODELS[mode].files[-1]
 
     def wan22(self, task: str) -> Path:
         return self.folder / task

@@ -43,19 +43,19 @@ def worlds(alone: int = WALKS, **flags: Any) -> Numbers:
     generate = by_rollout(models, request.sampling())
     walks = judge_world.scripted_walks(WALKS, BLOCKS)
     given = walks.start_images(SIZE), walks.keyboard, walks.mouse
-    single = torch.cat([generate(*(part[i : i + 1] for part in given)) for i in range(alone)])
-    both = {"alone": single, "batch": generate(*given)} if alone == WALKS else {"alone": single}
-    return {name: numbers(video, walks) for name, video in both.items()}
+    made = {"alone": torch.cat([generate(*(part[i : i + 1] for part in given)) for i in range(alone)])}
+    if alone == WALKS:
+        made["batch"] = generate(*given)
+    truth, known = walks.true_video(SIZE), judge_world.known_pixels(walks, SIZE)
+    found = {name: {"db": from_truth(video, truth, known)} for name, video in made.items()}
+    return found if alone < WALKS else {n: found[n] | judge_world.directions(made[n], walks) for n in found}
 
 
-def numbers(video: Tensor, walks: judge_world.Walks) -> Numbers:
-    count, frames = video.shape[0], slice(1, video.shape[2])  # the first frame is the start image
-    truth, known = (
-        part[:count, ..., frames, :, :] for part in (walks.true_video(SIZE), judge_world.known_pixels(walks, SIZE))
-    )
-    found = judge_world.masked_psnr(video[:, :, frames].clamp(-1, 1), truth, known)
-    right = judge_world.directions(video, walks) if count == WALKS else {}
-    return {"db": [round(db, 3) for db in found.tolist()], **right}
+def from_truth(video: Tensor, truth: Tensor, known: Tensor) -> list[float]:
+    """Of each world, without its first frame: that is the start image."""
+    count = len(video)
+    found = judge_world.masked_psnr(video[:, :, 1:].clamp(-1, 1), truth[:count, :, 1:], known[:count, 1:])
+    return [round(db, 3) for db in found.tolist()]
 
 
 # Clips ----------------------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """The releases that the gate opens: the published layout, names, dtypes and widths, random weights.
 
-Matrix-Game is whole. Of A14B's 40 layers there are 4, and of its text encoder 2 small ones, with true configs beside
+Matrix-Game is whole. Of A14B's 40 layers there are 4 or 2, and of its text encoder 2 small ones, with true configs beside
 them: what is proved is how layers are driven, and 14 billion numbers take a minute to write.
 """
 
@@ -20,7 +20,7 @@ from wan.modules.model import WanModel
 from wan.modules.t5 import T5Encoder
 from wan.modules.tiny_vae import TinyVAE
 
-LAYERS = 4
+LAYERS = {"t2v-A14B": 4, "i2v-A14B": 2}
 TEXT_ENCODER = T5Config(vocab=40, dim=4096, dim_attn=256, dim_ffn=512, num_heads=4, num_layers=2)
 
 
@@ -49,7 +49,7 @@ def release_t2v(setting: Setting) -> str:
 
 @leg(20)
 def release_i2v(setting: Setting) -> str:
-    """I2V-A14B as released, 4 layers of it, is written."""
+    """I2V-A14B as released, 2 layers of it, is written."""
     return write_a14b(setting, "i2v-A14B")
 
 
@@ -63,7 +63,7 @@ def write_a14b(setting: Setting, task: str) -> str:
 
 
 def write_narrow(folder: Path, task: str) -> None:
-    config = replace(WAN_MODELS[task], num_layers=LAYERS)
+    config = replace(WAN_MODELS[task], num_layers=LAYERS[task])
     for seed, name in enumerate(("high_noise_model", "low_noise_model")):
         tensors = RandomWeights(seed).of(on_meta(WanModel, config), "", torch.bfloat16)
         save_shards(folder / name, tensors, 2)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from tests.gpu.doors import at_least, command, decibels, free, relative, same_tensor
+from tests.gpu.doors import at_least, decibels, free, relative, same_tensor
 from tests.gpu.leg import Failed, Setting, leg
+from tests.gpu.programs import command
 from tests.gpu.videos import Video, everywhere, made, released, same
 from tests.gpu.ways import need_fp8
 from wan.video.reader import count_frames

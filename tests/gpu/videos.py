@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from tests.gpu.doors import command, free, relative, same_tensor
+from tests.gpu.doors import free, relative, same_tensor
 from tests.gpu.leg import Failed, Setting, leg
+from tests.gpu.programs import command
 from wan.video.reader import read_frames
 from wanmini.start_image import GARDEN, VALLEY
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
 
-from tests.gpu.doors import IMAGES, another, command, free, memory, opened, played, same, same_tensor
+from tests.gpu.doors import IMAGES, another, free, memory, opened, played, same, same_tensor
 from tests.gpu.leg import Failed, Setting, leg
+from tests.gpu.programs import command
 from wanmini.start_image import GARDEN, VALLEY
 
 SETTLED = 3  # worlds after which memory stays what it is
@@ -25,7 +27,7 @@ def worlds_in_a_row(setting: Setting) -> str:
     held = {}
     for number in range(2, setting.worlds + 1):
         same(played(models, request), first, f"world {number}")
-        free()
+        gc.collect()
         held[number] = memory()
     if held[SETTLED] != held[setting.worlds]:
         raise Failed(
