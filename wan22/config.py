@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import dataclass, fields, replace
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from wan.config import I2V_A14B, T2V_A14B, WanConfig
 from wan.latents import SPATIAL_STRIDE, latent_frames_for, video_frames
 from wan.refusal import Refusal
-from wan.schedule import SCHEDULES
+from wan.schedule import SCHEDULES, TRAIN_TIMESTEPS
 from wan22.frames import Method, Rope, Start
 
 NEGATIVE_PROMPT = (
@@ -23,7 +23,18 @@ NEGATIVE_PROMPT = (
     "背景人很多，倒着走"
 )  # published with the weights: they were evaluated with this exact string
 SIDES = 2 * SPATIAL_STRIDE  # both sides are multiples of it: of the VAE's stride and of the transformer's patch
+MOST_POSITIONS = 1024  # in time, height and width: those that the released models' position tables have
+LONGEST_SIDE = SIDES * MOST_POSITIONS
 SIZES = ("720*1280", "1280*720", "480*832", "832*480")
+
+# where numbers end: beyond them nothing is computed, or no number is one any more
+LIMITS = {
+    "frame_num": (1, video_frames(MOST_POSITIONS)),
+    "sample_steps": (1, TRAIN_TIMESTEPS),
+    "sample_shift": (0.01, 100.0),  # further out, neighbouring steps have one noise level
+    "sample_guide_scale": (0.0, 100.0),
+    "base_seed": (-(2**63), 2**63 - 1),
+}
 
 
 @dataclass(frozen=True)
@@ -178,26 +189,37 @@ def completion_method(request: Request) -> Method | None:
 
 def check(request: ResolvedRequest) -> None:
     """What a resolved request must satisfy, beyond the types of its fields."""
+    for name in ("prompt", "n_prompt"):
+        if any("\ud800" <= letter <= "\udfff" for letter in getattr(request, name)):  # what Python makes of such bytes
+            raise ValueError(f"the {name} is not text in UTF-8; write it in another way, or in a file")
     check_size(request)
     if request.sample_solver not in SCHEDULES:
         raise ValueError(f"unknown sample_solver {request.sample_solver!r}; use {' or '.join(SCHEDULES)}")
-    for name in ("frame_num", "sample_steps"):
-        if getattr(request, name) < 1:
-            raise ValueError(f"{name} {getattr(request, name)} must be at least 1")
+    for name, (least, most) in LIMITS.items():
+        check_within(name, getattr(request, name), least, most, getattr(find_task(request.task), name, most))
     for name in ("cfg_truncate_steps", "cfg_truncate_high_noise_steps"):
         if not 0 <= getattr(request, name) <= request.sample_steps:
             raise ValueError(
                 f"{name} {getattr(request, name)} must be between 0 and the run's {request.sample_steps} steps"
             )
-    if not request.sample_shift > 0:
-        raise ValueError(f"sample_shift {request.sample_shift} must be above 0 (12 for t2v, 5 for i2v)")
+
+
+def check_within(name: str, value: Any, least: float, most: float, usual: Any) -> None:
+    """Each of its numbers; one that is no number is near the usual one."""
+    for given, own in zip(value, usual) if isinstance(value, tuple) else [(value, usual)]:
+        if not least <= given <= most:
+            nearest = own if given != given else min(max(given, least), most)
+            raise ValueError(f"{name} {given} must be from {least} to {most}; nearest is {nearest}")
 
 
 def check_size(request: ResolvedRequest) -> None:
     width, height = request.width_height
-    if width % SIDES or height % SIDES or not width * height:
-        nearest = "*".join(str(max(SIDES, round(side / SIDES) * SIDES)) for side in (width, height))
-        raise ValueError(f"size {request.size}: both sides must be multiples of {SIDES}; nearest is {nearest}")
+    near = [min(max((side + SIDES // 2) // SIDES * SIDES, SIDES), LONGEST_SIDE) for side in (width, height)]
+    if [width, height] != near:
+        raise ValueError(
+            f"size {request.size}: both sides must be multiples of {SIDES} from {SIDES} to {LONGEST_SIDE}; nearest is"
+            f" {near[0]}*{near[1]}"
+        )
     if not request.any_size and f"{width}*{height}" not in SIZES:
         raise Refusal(
             f"size {request.size} is not one {request.task} was trained on ({', '.join(SIZES)}); allow any", "any_size"

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from wan.image import ImageEncoder, masked
-from wan22.config import SIDES, parse_size
+from wan22.config import LONGEST_SIDE, SIDES, parse_size
 
 
 def size_for(image: Image.Image, size: str) -> str:
@@ -19,7 +19,7 @@ def size_for(image: Image.Image, size: str) -> str:
     width, height = parse_size(size)
     area, aspect = width * height, image.height / image.width
     rows, columns = (int(math.sqrt(side) // SIDES) * SIDES for side in (area * aspect, area / aspect))
-    if not rows * columns:
+    if not rows * columns or max(rows, columns) > LONGEST_SIDE:
         raise ValueError(
             f"an image of {image.width}x{image.height} is too narrow for a video of the area of {size}; crop it"
         )

@@ -6,11 +6,13 @@ columns of one table. The pipeline reads it row by row and has no rule of its ow
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
 from wan.config import WanConfig
+from wan.latents import video_frames
 from wan.refusal import Refusal
 from wan.schedule import SCHEDULES, TRAIN_TIMESTEPS, Schedule
 from wan22 import frames
@@ -18,6 +20,7 @@ from wan22.config import Request, ResolvedRequest, Task, find_task
 
 Expert = Literal["high", "low"]
 Branch = Literal["both", "cond", "uncond", "delta"]
+MOST_TOKENS = 2**20  # of a forward of A14B: its activations alone take 134 GiB
 FIXED_GUIDANCE = {"cond": 1.0, "uncond": 0.0}  # uncond + g * (cond - uncond) with one branch left
 
 
@@ -85,8 +88,10 @@ def plan(asked: Request) -> tuple[Step, ...]:
 
 def make_steps(request: ResolvedRequest) -> tuple[Step, ...]:
     task = find_task(request.task)
+    check_length(request, task.model)
     schedule = SCHEDULES[request.sample_solver](request.sample_steps, request.sample_shift)
-    experts = [expert_of(task, t) for t in schedule.timesteps]
+    experts = experts_of(task, schedule)
+    check_shift(request, task, experts)
     check_switch(request, experts.count("high"))
     branches = branches_of(request, experts)
     return tuple(make_step(request, task, schedule, experts, branches, i) for i in range(len(experts)))
@@ -112,8 +117,36 @@ def make_step(
     )
 
 
-def expert_of(task: Task, timestep: float) -> Expert:
-    return "high" if timestep >= task.boundary * TRAIN_TIMESTEPS else "low"
+def experts_of(task: Task, schedule: Schedule) -> list[Expert]:
+    return ["high" if t >= task.boundary * TRAIN_TIMESTEPS else "low" for t in schedule.timesteps]
+
+
+def check_length(request: ResolvedRequest, model: WanConfig) -> None:
+    frame, tokens = (sequence_length(request, model, frames) for frames in (1, request.latent_size[0]))
+    if tokens > MOST_TOKENS:
+        raise Refusal(
+            f"size {request.size} with {request.frame_num} frames is {tokens:,} tokens a forward, more than the"
+            f" {MOST_TOKENS:,} that any GPU has room for; at this size frame_num is at most"
+            f" {video_frames(MOST_TOKENS // frame)}",
+            "frame_num",
+            "size",
+        )
+
+
+def check_shift(request: ResolvedRequest, task: Task, experts: list[Expert]) -> None:
+    """A shift may not take the low-noise expert its steps. That a run is too short for any with the usual shift is another
+    thing, and allowed; the first step is the high-noise expert's with every shift."""
+
+    def both(shift: float) -> bool:
+        return "low" in experts_of(task, SCHEDULES[request.sample_solver](request.sample_steps, shift))
+
+    if "low" not in experts and request.sample_shift > task.sample_shift and both(task.sample_shift):
+        nearest = next(shift for shift in range(math.ceil(request.sample_shift), 0, -1) if both(shift))
+        raise Refusal(
+            f"shift {request.sample_shift:g} leaves none of {request.sample_steps} steps to the low-noise expert; nearest is"
+            f" {nearest}",
+            "sample_shift",
+        )
 
 
 def check_switch(request: ResolvedRequest, high: int) -> None:

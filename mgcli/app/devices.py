@@ -17,8 +17,11 @@ def device_and_dtype(device_name: str, dtype_name: str) -> tuple[torch.device, t
     try:
         device = torch.device(device_name)
         torch.empty(0, device=device)
+        usable = device.type != "meta"  # which has shapes and no numbers
     except (RuntimeError, AssertionError, NotImplementedError):  # what torch raises depends on how it was built
-        raise ValueError(f"device {device_name!r} cannot be used here: leave --device out, or see mg doctor") from None
+        usable = False
+    if not usable:
+        raise ValueError(f"device {device_name!r} cannot be used here: leave --device out, or see mg doctor")
     if dtype_name == "auto":
         return device, torch.float32 if device.type == "cpu" else torch.bfloat16
     return device, getattr(torch, dtype_name)

@@ -29,14 +29,14 @@ def resolve(cls: type[T], preset: dict[str, Any] | None, flags: dict[str, Any]) 
     given = {**(preset or {}), **{k: v for k, v in flags.items() if v is not None}}
     for key in given:
         if key not in expected:
-            raise ValueError(f"unknown key {key!r}{_nearest(key, expected)}")
+            raise ValueError(f"unknown key {key!r}{_nearest(str(key), expected)}")
     return cls(**{key: _checked(key, value, expected[key]) for key, value in given.items()})
 
 
 def load_preset(name: str | Path) -> dict[str, Any]:
     """The keys of a YAML preset, found as `find_config` finds it; of a record (`write_request`), those of its request."""
     path = find_config(name)
-    record, text = path.suffix == ".json", path.read_text(encoding="utf-8")
+    record, text = path.suffix == ".json", read_text(path)
     try:
         values = json.loads(text) if record else yaml.safe_load(text)
     except (json.JSONDecodeError, yaml.YAMLError) as error:
@@ -46,6 +46,13 @@ def load_preset(name: str | Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ValueError(f"{path} holds {type(values).__name__}, a preset is `key: value` lines")
     return values
+
+
+def read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not text in UTF-8 (byte {error.start} is none of it); save it as such") from None
 
 
 def find_config(name: str | Path) -> Path:

@@ -44,7 +44,12 @@ def again(request: Wan22Request, generation: Generation, made: ResolvedRequest, 
     video = {field.name: getattr(made, field.name) for field in fields(Request)}
     if request.image:  # to which the size asked for will be fitted again
         video |= {"size": request.size, "any_size": request.any_size}
-    decided: dict[str, Any] = {"ckpt_dir": checkpoint_folder(request), "prompt_file": None, "save_file": path}
+    decided: dict[str, Any] = {
+        "ckpt_dir": checkpoint_folder(request),
+        "prompt_file": None,
+        "save_file": path,
+        "overwrite": False,
+    }
     return replace(request, **video, **decided, **where(generation))
 
 

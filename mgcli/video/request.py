@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mgcli.app.models import MODELS, models_dir, problems
-from mgcli.app.presets import load_preset, resolve
+from mgcli.app.presets import load_preset, read_text, resolve
 from wan22.config import Request, find_task, parse_size, seeded
 from wan22.plan import PlannedVideo, planned
 from wanmini import sizes
@@ -47,7 +47,7 @@ class Wan22Request(Request):
             return [Request(**kept)]
         if self.prompt:
             raise ValueError("--prompt and --prompt_file were both given; give one")
-        prompts = [line.strip() for line in self.prompt_file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        prompts = [line.strip() for line in read_text(self.prompt_file).splitlines() if line.strip()]
         if not prompts:
             raise ValueError(f"{self.prompt_file} has no prompts; write one a line")
         return [Request(**kept | {"prompt": prompt}) for prompt in prompts]

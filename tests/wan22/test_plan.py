@@ -90,13 +90,13 @@ def test_sigmas_chain_to_zero():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"size": "830*480"}, r"multiples of 16; nearest is 832\*480"),
+        ({"size": "830*480"}, r"multiples of 16 from 16 to 16384; nearest is 832\*480"),
         ({"size": "832"}, r"WIDTH\*HEIGHT"),
         ({"size": "640*352"}, r"832\*480.*allow any"),
-        ({"size": "0*480", "any_size": True}, "multiples of 16; nearest is 16"),
-        ({"frame_num": 0}, "frame_num 0 must be at least 1"),
-        ({"frame_num": -5}, "frame_num -5 must be at least 1"),
-        ({"sample_steps": 0}, "sample_steps 0 must be at least 1"),
+        ({"size": "0*480", "any_size": True}, "multiples of 16 .*; nearest is 16"),
+        ({"frame_num": 0}, "frame_num 0 must be from 1 to 4093; nearest is 1"),
+        ({"frame_num": -5}, "frame_num -5 must be from 1"),
+        ({"sample_steps": 0}, "sample_steps 0 must be from 1 to 1000; nearest is 1"),
         ({"sample_shift": 0.0}, "sample_shift 0"),
         ({"cfg_truncate_steps": 21}, "cfg_truncate_steps 21 .* 20 steps"),
         ({"cfg_truncate_steps": -1}, "cfg_truncate_steps -1"),

@@ -75,7 +75,7 @@ def test_an_odd_length_is_said_once(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--frame_num", "0"], "frame_num 0 must be at least 1"),
+        (["--frame_num", "0"], "frame_num 0 must be from 1 to 4093; nearest is 1"),
         (["--size", "830*480"], "nearest is 832*480"),
         (["--size", "640*352"], "allow any (--any_size)"),
         (["--sample_steps", "0"], "sample_steps 0"),
