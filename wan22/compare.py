@@ -59,7 +59,7 @@ class FrameQuality:
 
 
 def compare_frames(baseline: Iterable[np.ndarray], other: Iterable[np.ndarray]) -> list[FrameQuality]:
-    """Frame by frame, uint8 [H, W, 3]."""
+    """Frame by frame, uint8 (H, W, 3)."""
     return [frame_quality(as_tensor(a), as_tensor(b)) for a, b in zip(baseline, other, strict=True)]
 
 

@@ -17,11 +17,12 @@ from wan.refusal import Refusal
 from wan.schedule import SCHEDULES, TRAIN_TIMESTEPS
 from wan22.frames import Method, Rope, Start
 
+# published with the weights: they were evaluated with this exact string
 NEGATIVE_PROMPT = (
     "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，低质量，JPEG压缩残留，丑陋的，残缺的，"
     "多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，形态畸形的肢体，手指融合，静止不动的画面，杂乱的背景，三条腿，"
     "背景人很多，倒着走"
-)  # published with the weights: they were evaluated with this exact string
+)
 SIDES = 2 * SPATIAL_STRIDE  # both sides are multiples of it: of the VAE's stride and of the transformer's patch
 MOST_POSITIONS = 1024  # in time, height and width: those that the released models' position tables have
 LONGEST_SIDE = SIDES * MOST_POSITIONS

@@ -62,7 +62,7 @@ class Generation:
             yield i, done
 
     def frames(self, i: int, tiled: bool = False) -> Iterator[np.ndarray]:
-        """Video i as uint8 [F, H, W, 3], a few frames at a time, cut to the length that was asked for."""
+        """Video i as uint8 (F, H, W, 3), a few frames at a time, cut to the length that was asked for."""
         latents, left = self.latents[i], self.videos[i].request.frame_num
         assert latents is not None, "a video is decoded after its last step"
         self.phase = "decode"
@@ -124,5 +124,5 @@ class Generation:
 
 
 def to_uint8(frames: Tensor) -> np.ndarray:
-    """[3, F, H, W] in [-1, 1] to [F, H, W, 3]."""
+    """(3, F, H, W) in [-1, 1] to (F, H, W, 3)."""
     return ((frames.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 3, 0).cpu().numpy()

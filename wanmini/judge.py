@@ -109,7 +109,7 @@ def scene_video(prompt: str, seed: int, **flags: Any) -> PlannedVideo:
 def make_clips(
     folder: Path, videos: Sequence[PlannedVideo], device: str, speed: Speed | None = None
 ) -> Iterator[tuple[float, np.ndarray]]:
-    """Every video's clip, uint8 [F, H, W, 3], by the pipeline of `wan22 t2v`, and the seconds its denoising took."""
+    """Every video's clip, uint8 (F, H, W, 3), by the pipeline of `wan22 t2v`, and the seconds its denoising took."""
     generation = Generation(Parts(folder, TASKS["t2v-A14B"], device, torch.float32, speed=speed), videos, "both")
     for i, done in generation.steps(warm_up=True):
         if done.step is videos[i].steps[-1]:
@@ -118,7 +118,7 @@ def make_clips(
 
 
 def as_video(frames: np.ndarray) -> Tensor:
-    """uint8 [F, H, W, 3] as the judges of pixels want it: [1, 3, F, H, W] in [-1, 1]."""
+    """uint8 (F, H, W, 3) as the judges of pixels want it: (1, 3, F, H, W) in [-1, 1]."""
     return torch.from_numpy(frames).permute(3, 0, 1, 2)[None].float() / 127.5 - 1
 
 

@@ -22,7 +22,7 @@ from mgcli.bench.timing import Budget, measure
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, *_: Any, **__: Any) -> Tensor:
-    """What flash-attn computes, for [B, L, H, D], in the dtype of the values; no lengths here differ from L."""
+    """What flash-attn computes, for (B, L, H, D), in the dtype of the values; no lengths here differ from L."""
     queries, keys, values = (x.to(v.dtype).transpose(1, 2) for x in (q, k, v))
     return nn.functional.scaled_dot_product_attention(queries, keys, values).transpose(1, 2).to(q.dtype)
 
@@ -106,7 +106,7 @@ class Decode:
         from demo_utils.vae_block3 import VAEDecoderWrapper
 
         self.decoder = fill(VAEDecoderWrapper().to(device, job["vae_dtype"]))
-        self.chunks = [chunk.to(job["vae_dtype"]).transpose(1, 2) for chunk in job["chunks"]]  # [B, n, C, h, w]
+        self.chunks = [chunk.to(job["vae_dtype"]).transpose(1, 2) for chunk in job["chunks"]]  # (B, n, C, h, w)
         self.cache: list[Any] = [None] * self.decoder.decoder.decoder_conv_num
 
     def chunk(self, i: int) -> Tensor:

@@ -18,7 +18,7 @@ from wan.config import ActionConfig, CausalConfig, VAEConfig, WanConfig
 
 @dataclass(frozen=True)
 class Product:
-    """[rows, inner] x [inner, columns]."""
+    """(rows, inner) x (inner, columns)."""
 
     rows: int
     inner: int

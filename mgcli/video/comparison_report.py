@@ -68,7 +68,7 @@ def draw_curves(path: Path, title: str, compared: Sequence[ComparedVideo]) -> No
 
 
 def side_by_side(videos: Sequence[ComparedVideo]) -> Iterator[np.ndarray]:
-    """Frames uint8 [H, W, 3], each contestant under its name."""
+    """Frames uint8 (H, W, 3), each contestant under its name."""
     captions = in_a_row([caption(made.name, made.frames[0].shape[1]) for made in videos])
     for frames in zip(*(made.frames for made in videos), strict=True):
         yield np.concatenate([captions, in_a_row(frames)], axis=0)

@@ -23,7 +23,7 @@ PROMPTS = {
 
 @pytest.fixture(scope="module")
 def clips() -> dict[str, Tensor]:
-    """A walk, a turn to each side and a rest in the garden, as a batch; each [3, t, h, w]."""
+    """A walk, a turn to each side and a rest in the garden, as a batch; each (3, t, h, w)."""
     keyboard, mouse = torch.zeros(4, FRAMES, 4), torch.zeros(4, FRAMES, 2)
     keyboard[0, :, 0] = 1
     mouse[1, :, 1], mouse[2, :, 1] = 0.1, -0.1
