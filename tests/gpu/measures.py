@@ -22,6 +22,7 @@ from wan22.compare import compare_frames, of_video
 from wan22.config import ResolvedRequest, seeded
 from wan22.generation import Generation
 from wan22.pipeline import draw_noise
+from wan22.plan import planned
 from wanmini import judge_scenes, judge_world
 from wanmini.clips import HELD_OUT
 from wanmini.judge import SIZE, as_video, by_rollout
@@ -76,10 +77,10 @@ def clips(prompts: int = PROMPTS, **flags: Any) -> Numbers:
 def clips_of(texts: list[str], flags: dict[str, Any]) -> list[np.ndarray]:
     """A clip of each text, uint8 [F, H, W, 3], by the generation of `wan22 t2v`."""
     request = wan22_request({**flags, "base_seed": 0}, task="t2v-A14B")
-    videos = [seeded(wan22_request({**flags, "base_seed": i, "prompt": text})) for i, text in enumerate(texts)]
-    generation = open_generation(request, videos)
+    asked = [wan22_request({**flags, "base_seed": i, "prompt": text}) for i, text in enumerate(texts)]
+    generation = open_generation(request, [planned(seeded(video)) for video in asked], None)
     generation._noise = lambda video: noise_of(generation, video)  # type: ignore[method-assign]
-    done = [i for i, step in generation.steps() if step.step is generation.plans[i][-1]]
+    done = [i for i, step in generation.steps() if step.step is generation.videos[i].steps[-1]]
     return [np.concatenate(list(generation.frames(i))) for i in sorted(done)]
 
 

@@ -63,7 +63,7 @@ class Encoder:
 
     def _failed(self, what: str) -> RuntimeError:
         words = self._said.join()
-        return RuntimeError(f"ffmpeg {what}{f' ({words})' if words else ''}: {self._process.args[0]}")
+        return RuntimeError(f"ffmpeg {what}{f' ({words})' if words else ''}: {ffmpeg.program()}")
 
     def _collect(self) -> None:
         """A 13-byte head, then tags of [type, 3 bytes of size, 7 more | body | size again]; type 9 is video."""
