@@ -60,7 +60,6 @@ def write_report(
         write_video(folder / f"{each.name}.mp4", fps, (frame[None] for frame in each.frames))
     write_video(folder / "side_by_side.mp4", fps, (frame[None] for frame in side_by_side(made)))
     facts = [each.facts(baseline) for each in made]
-    draw_curves(folder / "per_frame.png", mode, made[1:])
     (folder / "report.md").write_text(markdown(f"{mode}: {baseline.video.request.prompt}", facts), encoding="utf-8")
     data = {
         "comparison_mode": mode,
@@ -74,4 +73,5 @@ def write_report(
     }
     text = json.dumps(data, indent=2, ensure_ascii=False, default=str)
     (folder / "report.json").write_text(text + "\n", encoding="utf-8")
+    draw_curves(folder / "per_frame.png", mode, made[1:])
     return data
