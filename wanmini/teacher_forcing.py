@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from wan.modules.attention import attend
 from wan.modules.cache import window_frames
-from wan.modules.causal_model import BlockInputs, CausalWanModel
+from wan.modules.causal_model import BlockInputs, CausalBlock, CausalWanModel
 
 KeysValues = tuple[Tensor, Tensor]
 Kept = dict[str, KeysValues]  # of one layer and one past, by kind
@@ -84,17 +84,17 @@ class ByBlocks:
         return torch.cat([before, clips[-1]], 2).flatten(0, 1)
 
 
-def _past_pass(layer: nn.Module, clean: Tensor, inputs: BlockInputs) -> tuple[Tensor, Kept]:
+def _past_pass(layer: CausalBlock, clean: Tensor, inputs: BlockInputs) -> tuple[Tensor, Kept]:
     cache = TwoPasses()
-    return layer(clean, replace(inputs, cache=cache)), cache.kept
+    return layer(clean, inputs, layer.caches(cache, inputs)), cache.kept
 
 
-def _pass_behind(layer: nn.Module, kept: Kept, noisy: Tensor, inputs: BlockInputs) -> Tensor:
-    return layer(noisy, replace(inputs, cache=TwoPasses(kept)))
+def _pass_behind(layer: CausalBlock, kept: Kept, noisy: Tensor, inputs: BlockInputs) -> Tensor:
+    return layer(noisy, inputs, layer.caches(TwoPasses(kept), inputs))
 
 
 def _both_passes(
-    layer: nn.Module, clean: Tensor, clean_inputs: BlockInputs, noisy: Tensor, inputs: BlockInputs
+    layer: CausalBlock, clean: Tensor, clean_inputs: BlockInputs, noisy: Tensor, inputs: BlockInputs
 ) -> tuple[Tensor, Tensor]:
     """One layer: tokens of the clean clip, also for what they leave behind, then those of the noisy clip."""
     clean, kept = _past_pass(layer, clean, clean_inputs)

@@ -24,7 +24,7 @@ from wan.modules.vae import WanVAE
 from wan.refusal import Refusal
 
 FP8_CAPABILITY = (8, 9)
-COMPILATIONS = 64  # with actions or without, the first layers and the others, each state of the window: a dozen
+SHAPES = 32  # compiled of a layer at most: every state of the window, with actions and without
 
 
 @dataclass(frozen=True)
@@ -97,9 +97,7 @@ class Speed:
 
 def compile_layers(model: CausalWanModel | WanModel) -> None:
     """Layer by layer, so that one compilation serves all of them; it is kept on disk by torch's own cache."""
-    torch._dynamo.config.allow_unspec_int_on_nn_module = True  # a layer's number is not a reason to compile again
-    torch._dynamo.config.recompile_limit = (
-        COMPILATIONS  # past it torch would run the rest eagerly, and say so in a log only
-    )
+    torch._dynamo.config.recompile_limit = SHAPES  # past it torch would run the rest eagerly, and say so in a log only
     for block in model.blocks:
-        block.compile()
+        # each shape for itself: code for any shape, made at the second one, would round otherwise from then on
+        block.compile(dynamic=False)

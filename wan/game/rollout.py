@@ -139,7 +139,7 @@ class World:
         self.lease.open_block(self.span.latent.start, mouse, self._as_given(self.keyboard))
 
     def _as_given(self, condition: Tensor) -> Tensor:
-        return condition.to(self.model.device, self.model.dtype)
+        return condition.to(self.model.device, self.model.dtype).contiguous()
 
     def _remember(self, actions: Sequence[Sequence[Action]]) -> None:
         assert all(len(row) == len(self.span.frames) for row in actions), "one action for every frame of the block"

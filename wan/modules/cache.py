@@ -63,7 +63,7 @@ class RollingCache:
         return slice(frame * self.tokens, (frame + 1) * self.tokens)
 
     def layer(self, index: int) -> RollingLayer:
-        return RollingLayer(self, index)
+        return RollingLayer(self, self.buffer[:, index], self.block * self.tokens, self.attended)
 
 
 @dataclass(frozen=True)
@@ -71,17 +71,19 @@ class RollingLayer:
     """One layer's keys and values: where the current block's go, what lies behind it, and both together."""
 
     cache: RollingCache
-    index: int
+    buffer: Tensor  # (2, B, window tokens, H, D)
+    new: int  # tokens of the current block
+    attended: int
 
     def slots(self) -> tuple[Tensor, Tensor]:
         self.cache.written = True
-        return self._part(0, self.cache.block * self.cache.tokens)
+        return self._part(0, self.new)
 
     def past(self) -> tuple[Tensor, Tensor]:
-        return self._part(self.cache.block * self.cache.tokens, self.cache.attended)
+        return self._part(self.new, self.attended)
 
     def seen(self) -> tuple[Tensor, Tensor]:
-        return self._part(0, self.cache.attended)
+        return self._part(0, self.attended)
 
     def write(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Store the current block's keys and values; return everything its queries attend to."""
@@ -92,7 +94,7 @@ class RollingLayer:
         return self.seen()
 
     def _part(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        keys, values = self.cache.buffer[:, self.index, :, start:stop]
+        keys, values = self.buffer[:, :, start:stop]
         return keys, values
 
 

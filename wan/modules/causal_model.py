@@ -59,7 +59,16 @@ class BlockInputs:
     keyboard: Tensor | None
     token_mask: Mask | None = None
     frame_mask: Mask | None = None
-    cache: BlockCaches | None = None
+
+
+@dataclass(frozen=True)
+class LayerCaches:
+    """What one layer keeps. Looked up before the layer runs, so that its code depends on tensors and not on its number."""
+
+    self_attn: LayerCache
+    cross: tuple[Tensor, Tensor]
+    mouse: LayerCache | None
+    keyboard: LayerCache | None
 
 
 class CausalBlock(nn.Module):
@@ -82,31 +91,30 @@ class CausalBlock(nn.Module):
         self.action_index = action.blocks.index(index) if action and index in action.blocks else None
         self.action_model = ActionModule(action) if action and self.action_index is not None else None
 
-    def forward(self, x: Tensor, given: BlockInputs) -> Tensor:
+    def caches(self, cache: BlockCaches, given: BlockInputs) -> LayerCaches:
+        """This layer's part of a cache."""
+        acts = self.action_index if self.action_index is not None else -1
+        mouse, keyboard = (acts >= 0 and actions is not None for actions in (given.mouse, given.keyboard))
+        return LayerCaches(
+            self_attn=cache.layer("self_attn", self.index),
+            cross=cache.cross_kv(self.index, lambda: self.cross_attn.keys_values(given.context)),
+            mouse=cache.layer("mouse", acts) if mouse else None,
+            keyboard=cache.layer("keyboard", acts) if keyboard else None,
+        )
+
+    def forward(self, x: Tensor, given: BlockInputs, kept: LayerCaches | None = None) -> Tensor:
         e = (self.modulation[:, None] + given.modulation)[:, :, :, None].unbind(2)  # six of (B, F, 1, C)
-        x = gated(x, self.attend_self(modulate(self.norm1(x), e[0], e[1]), given), e[2])
-        x = x + self.cross_attn(self.norm3(x), self.cross_kv(given))
+        h = modulate(self.norm1(x), e[0], e[1])
+        x = gated(x, self.self_attn(h, given.rope, given.token_mask, kept and kept.self_attn), e[2])
+        context = kept.cross if kept else self.cross_attn.keys_values(given.context)
+        x = x + self.cross_attn(self.norm3(x), context)
         if self.action_model is not None:
-            x = self.act(x, given)
+            x = self.act(x, given, kept)
         return gated(x, self.ffn(modulate(self.norm2(x), e[3], e[4])), e[5])
 
-    def attend_self(self, x: Tensor, given: BlockInputs) -> Tensor:
-        cache = given.cache.layer("self_attn", self.index) if given.cache else None
-        return self.self_attn(x, given.rope, given.token_mask, cache)
-
-    def cross_kv(self, given: BlockInputs) -> tuple[Tensor, Tensor]:
-        def compute() -> tuple[Tensor, Tensor]:
-            return self.cross_attn.keys_values(given.context)
-
-        return given.cache.cross_kv(self.index, compute) if given.cache else compute()
-
-    def act(self, x: Tensor, given: BlockInputs) -> Tensor:
-        assert self.action_model is not None and self.action_index is not None and given.action_rope is not None
-        mouse = keyboard = None
-        if given.cache and given.mouse is not None:
-            mouse = given.cache.layer("mouse", self.action_index)
-        if given.cache and given.keyboard is not None:
-            keyboard = given.cache.layer("keyboard", self.action_index)
+    def act(self, x: Tensor, given: BlockInputs, kept: LayerCaches | None) -> Tensor:
+        assert self.action_model is not None and given.action_rope is not None
+        mouse, keyboard = (kept.mouse, kept.keyboard) if kept else (None, None)
         return self.action_model(
             x, given.frames, given.action_rope, given.mouse, given.keyboard, given.frame_mask, mouse, keyboard
         )
@@ -191,7 +199,6 @@ class CausalWanModel(nn.Module):
             keyboard=actions[1],
             frame_mask=frame_mask,
             token_mask=frame_mask if frame_mask is None else _per_token(frame_mask, grid[1] * grid[2]),
-            cache=cache,
         )
         return tokens, inputs, grid
 
@@ -208,9 +215,9 @@ class CausalWanModel(nn.Module):
         action = self.config.action_config
         return rope_table(positions, 1, 1, action.rope_dim_list, action.rope_theta, device) if action else None
 
-    def transform(self, tokens: Tensor, inputs: BlockInputs) -> Tensor:
+    def transform(self, tokens: Tensor, inputs: BlockInputs, cache: BlockCaches | None = None) -> Tensor:
         for block in self.blocks:
-            tokens = block(tokens, inputs)
+            tokens = block(tokens, inputs, block.caches(cache, inputs) if cache else None)
         return tokens
 
     def unembed(self, tokens: Tensor, inputs: BlockInputs, grid: tuple[int, int, int]) -> Tensor:
@@ -266,7 +273,7 @@ class CausalWanModel(nn.Module):
         """The three phases in one. Without a cache x is a whole sequence, under the mask of its blocks."""
         actions = given.mouse, given.keyboard
         tokens, inputs, grid = self.embed(x, t, given.visual_context, actions, cache, given.start_frame)
-        return self.unembed(self.transform(tokens, inputs), inputs, grid)
+        return self.unembed(self.transform(tokens, inputs, cache), inputs, grid)
 
     # One step of a block in three parts, by how long each stays what it is: here none is made before it is needed.
 
