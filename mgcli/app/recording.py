@@ -1,7 +1,7 @@
 """What a world leaves on disk: the video and its twin with keys drawn on it, the actions, the request.
 
-Both videos are playable after every block. The record beside them (JSON) says how the world was made and, having the
-actions in it, replays it: it is an action script and a session.
+Both videos are playable after every block. The record beside them (JSON, record.py) says how the world was made and, having
+the actions in it, replays it: it is an action script and a session.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,8 +19,8 @@ import numpy as np
 
 from mgcli.app.console import console
 from mgcli.app.machine import versions
-from mgcli.app.presets import write_request
-from wan.game.actions import Action, script_of
+from mgcli.app.record import Record
+from wan.game.actions import Action, script_of, text
 from wan.game.modes import Mode
 from wan.game.overlay import Overlay
 from wan.video.writer import VideoWriter
@@ -50,7 +51,9 @@ class Recording:
         self._icon = VideoWriter(self._at["icon"], fps)
         self._overlay: Overlay | None = None
         self._latents: list[Tensor] = []
-        self._block_seconds: list[float] = []
+        self._record: Record | None = None
+        self._told = 0  # actions that are in the record
+        self._seconds, self._block_seconds = 0.0, list[float]()
         self._clock = time.perf_counter()
 
     @property
@@ -64,11 +67,11 @@ class Recording:
 
     @property
     def total_seconds(self) -> float:
-        return round(sum(self._block_seconds), 3)
+        return round(self._seconds, 3)
 
     @property
     def frames_per_second(self) -> float:
-        return round(self.frames / self.total_seconds, 2) if self._block_seconds else 0.0
+        return round(self.frames / self._seconds, 2) if self._seconds else 0.0
 
     def write(self, video: np.ndarray, actions: Sequence[Action]) -> None:
         """A block: uint8 [F, H, W, 3] and the action of each frame. On disk when it returns."""
@@ -82,8 +85,11 @@ class Recording:
             self._clear()
         self.actions += actions
         now = time.perf_counter()
+        self._seconds += now - self._clock
         self._block_seconds.append(round(now - self._clock, 4))
         self._clock = now
+        if self._record:
+            self._note()
 
     def _clear(self) -> None:
         """What a video replaces is no longer told about: its record and latents would be those of another."""
@@ -101,6 +107,10 @@ class Recording:
     def close(self) -> None:
         self._video.close()
         self._icon.close()
+        if self._record:
+            timings = self._timings() | {"per_block": self._block_seconds}
+            actions = str(script_of(self.mode, self.actions))
+            self._record.close(actions, {"frames": self.frames, "timings": timings})
         if self.frames and self.growing != self.path:
             link_or_copy(self.growing, self.path)
         if self._latents:
@@ -124,22 +134,21 @@ class Recording:
         written = ("video", "icon", "record", *(["latents"] if self._latents else []))
         return {name: str(self._at[name]) for name in written}
 
-    def write_record(self, request: Any, **more: Any) -> None:
-        facts = {
-            "mode": self.mode.name,
-            "frames": self.frames,
-            "actions": str(script_of(self.mode, self.actions)),
-            "versions": versions(),
-            "timings": {
-                "seconds": self.total_seconds,
-                "frames_per_second": self.frames_per_second,
-                "per_block": self._block_seconds,
-            },
-        }
-        path = self._at["record"]
-        part = path.with_name(f".{path.name}.part")
-        write_request(part, request, more | facts)
-        part.replace(path)
+    def tell(self, request: Any, **more: Any) -> None:
+        """What the record says of how the world was made; it is there from the first block on."""
+        head = {"request": asdict(request), **more, "mode": self.mode.name, "versions": versions()}
+        self._record = Record(self._at["record"], head)
+
+    def _note(self) -> None:
+        """What was done since the last block."""
+        assert self._record is not None
+        new = script_of(self.mode, self.actions[self._told :]).segments
+        lines = [f"{text(self.mode, act)}*{frames}" for act, frames in new]
+        self._record.append(lines, {"frames": self.frames, "timings": self._timings()})
+        self._told = len(self.actions)
+
+    def _timings(self) -> dict[str, Any]:
+        return {"seconds": self.total_seconds, "frames_per_second": self.frames_per_second}
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from mgcli.app.outputs import Outputs
 from mgcli.app.recording import beside, recorded
@@ -36,6 +37,10 @@ class WorldPlan:
     seed: int
     action_seed: int
     output: Path
+
+    def origin(self) -> dict[str, Any]:
+        """What a record says of one world of several."""
+        return {"seed": self.seed, "action_seed": self.action_seed, "image": str(self.image)}
 
 
 def plan_worlds(request: GenerateRequest) -> tuple[GenerateRequest, list[WorldPlan]]:

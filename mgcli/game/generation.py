@@ -33,10 +33,9 @@ def generate_worlds(request: GenerateRequest, plans: Sequence[WorldPlan]) -> dic
         world = models.start(images, [plan.seed for plan in plans], request.sampling(), request.height, request.width)
         recordings = [stack.enter_context(Recording(p.output, models.mode, request.fps)) for p in plans]
         profiler = stack.enter_context(BlockProfiler(models.engine, blocks)) if request.enable_profile else None
+        for plan, recording in zip(plans, recordings):
+            recording.tell(request, **plan.origin(), **facts_of(models))
         _play(world, plans, recordings, profiler, blocks, request.save_latents)
-    for plan, recording in zip(plans, recordings):
-        origin = {"seed": plan.seed, "action_seed": plan.action_seed, "image": str(plan.image)}
-        recording.write_record(request, **origin, **facts_of(models))
     return _facts(recordings, world) | (_profile_facts(profiler, request) if profiler else {})
 
 

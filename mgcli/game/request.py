@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from mgcli.app.models import checkpoint_file
 from mgcli.app.presets import find_config, load_preset, resolve
 from wan.game.modes import MODES
+from wan.game.scripts import loads
 from wan.game.timeline import blocks_in
 from wanmini import sizes
 from wanmini.start_image import GARDEN, VALLEY
@@ -191,7 +192,7 @@ def session_request(cls: type[GameRequest], script: str) -> dict[str, Any]:
     if path.suffix.lower() != ".json" or not path.is_file():
         return {}
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record, _ = loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, RecursionError):
         return {}  # reading the actions will say where it is broken
     if not isinstance(record, dict) or not isinstance(record.get("request"), dict):

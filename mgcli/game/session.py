@@ -48,9 +48,9 @@ class StreamSession:
         blocks = request.max_num_output_frames // world.sampling.num_frame_per_block or None
         with Recording(path, self.models.mode, request.fps, growing=True) as recording:
             self.recordings.append(recording)
+            recording.tell(request, **origin, **facts_of(self.models))
             for block in rollout(world, self._actions, blocks):
                 write(on_host(block, world, request.save_latents), [recording])
-                recording.write_record(request, **origin, **facts_of(self.models))
                 self.player.shown(BlockReport(block.span, recording))
         if request.save_state:
             save_world(request.save_state, world, origin)

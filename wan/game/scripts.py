@@ -24,6 +24,7 @@ _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _TOKEN = re.compile(
     rf"(?P<keys>[A-Za-z]*)(?:\((?P<pitch>{_NUMBER}),(?P<yaw>{_NUMBER})\))?(?:\*(?P<frames>\d+))?(?![^\s#])"
 )
+_RECORDED = re.compile(r'^    ("[^"\n]*"),?$', re.MULTILINE)  # an action in the record of a recording
 Segment = tuple[Action, int]
 
 
@@ -66,7 +67,7 @@ def _frames(frames: Any) -> int:
 
 def parse_json(content: str, mode: Mode, source: str = "actions.json") -> ActionScript:
     try:
-        whole = json.loads(content)
+        whole, content = loads(content)
     except json.JSONDecodeError as error:
         raise ValueError(f"{source}, line {error.lineno}, column {error.colno}: not JSON ({error.msg})") from None
     except RecursionError:
@@ -79,6 +80,19 @@ def parse_json(content: str, mode: Mode, source: str = "actions.json") -> Action
     if not isinstance(whole, list):
         raise ValueError(f'{source}: give a list of actions, or an object whose "actions" is a list or a text')
     return _script(mode, _json_segments(content, mode, source), source)
+
+
+def loads(content: str) -> tuple[Any, str]:
+    """What a JSON says, and the text that says it. A record whose process was killed in the middle of adding a block is read
+    up to the last line of its actions."""
+    try:
+        return json.loads(content), content
+    except json.JSONDecodeError:
+        lines = list(_RECORDED.finditer(content)) if content.startswith('{\n  "request": {') else []
+        if not lines:
+            raise
+    content = content[: lines[-1].end(1)] + "]}"
+    return json.loads(content), content
 
 
 def _json_segments(content: str, mode: Mode, source: str) -> Iterator[Segment]:

@@ -92,6 +92,8 @@ class Tape:
         self._seed, self._first = start.seed, len(history)
         self._recording = Recording(path, self.models.mode, self.request.fps)
         self._recording.actions += history
+        facts = {"seed": self._seed, "image": str(self._image), "first_frame": self._first}
+        self._recording.tell(self.request, **facts, **facts_of(self.models))
 
     def block_begins(self) -> None:
         """The time until now was the player's."""
@@ -103,7 +105,6 @@ class Tape:
         self._recording.write(video, block.actions[0])
         if self.request.save_latents:
             self._recording.keep(block.latents)
-        self._write_record(self._recording)
 
     def finish(self) -> None:
         assert self._recording is not None
@@ -122,10 +123,6 @@ class Tape:
         with suppress(OSError):
             recording.close()
         return f"; {recording.path.name} has the {recording.frames} frames before that" if recording.frames else ""
-
-    def _write_record(self, recording: Recording) -> None:
-        facts = {"seed": self._seed, "image": str(self._image), "first_frame": self._first}
-        recording.write_record(self.request, **facts, **facts_of(self.models))
 
     def _replay(self, script: str) -> str:
         request = self.request

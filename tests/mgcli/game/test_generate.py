@@ -335,7 +335,20 @@ def test_ctrl_c_leaves_what_was_finished_and_says_so(tmp_path):
     error = process.communicate()[1]
     assert process.returncode == 130 and "Traceback" not in error
     assert count_frames(tmp_path / "a.mp4") >= 21
-    assert not [p for p in tmp_path.iterdir() if "part" in p.name]
+    assert not [p for p in tmp_path.iterdir() if "part" in p.name or "lock" in p.name]
+    assert json.loads((tmp_path / "a.json").read_text())["frames"] == count_frames(tmp_path / "a.mp4")
+
+
+def test_a_world_that_replaces_another_is_never_beside_its_record(tmp_path):
+    assert generate("--output", tmp_path / "a.mp4", "--seed", 5, "--num_output_frames", 3, "--save_latents") == 0
+    before = (tmp_path / "a.mp4").read_bytes()
+    process = started(tmp_path, "--overwrite", "--seed", "6")
+    wait_for_blocks(process, tmp_path / "a.mp4")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert (tmp_path / "a.mp4").read_bytes() != before and not (tmp_path / "a_latents.safetensors").exists()
+    record = json.loads((tmp_path / "a.json").read_text())
+    assert record["seed"] == 6 and record["frames"] in (count_frames(tmp_path / "a.mp4") - n for n in (0, 12))
 
 
 def limit_file_size() -> None:

@@ -215,6 +215,19 @@ def test_mistakes_are_one_line(tmp_path, capsys, typed):
     assert "no such file or folder: missing.png" in refused()
 
 
+def test_a_session_that_was_killed_replays(tmp_path):
+    terminal = Terminal("--output", tmp_path / "a.mp4", "--script", "W*9 L*12 J*12 S*900", "--seed", 5)
+    terminal.until("block 3:")
+    terminal.process.kill()
+    terminal.end()
+    record = json.loads((tmp_path / "a.json").read_text())
+    assert record["actions"][:3] == ["W*9", "L*12", "J*12"] and record["frames"] >= 33
+    frames = record["frames"]
+    assert stream("--output", tmp_path / "b.mp4", "--script", tmp_path / "a.json") == 0
+    again = json.loads((tmp_path / "b.json").read_text())
+    assert (again["seed"], again["frames"]) == (5, frames) and again["actions"].startswith("W*9 L*12 J*12")
+
+
 # --- live keys --------------------------------------------------------------------------------------------------------
 
 
