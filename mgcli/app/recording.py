@@ -118,9 +118,10 @@ class Recording:
 
     def _write_latents(self) -> None:
         import torch
-        from safetensors.torch import save_file
 
-        save_file({"latents": torch.cat(self._latents, dim=2)}, self._at["latents"])
+        from wan.files.saving import save_tensors
+
+        save_tensors(self._at["latents"], {"latents": torch.cat(self._latents, dim=2)})
 
     def __enter__(self) -> Self:
         return self

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from safetensors.torch import save_file
 
 from mgcli.app.console import console
 from mgcli.app.devices import device_and_dtype, out_of_memory_as
@@ -16,6 +15,7 @@ from mgcli.app.outputs import Outputs
 from mgcli.video.record import write_record
 from mgcli.video.request import Wan22Request, checkpoint_folder
 from wan.fast.speed import Speed
+from wan.files.saving import save_tensors
 from wan.video.writer import VideoWriter
 from wan22.config import ResolvedRequest, find_task, rounding_note
 from wan22.generation import Generation
@@ -94,7 +94,7 @@ def write_latents(path: Path, generation: Generation, i: int) -> dict[str, str]:
     """Beside the video; where they are."""
     latents, file = generation.latents[i], path.with_suffix(".safetensors")
     assert latents is not None
-    save_file({"latents": latents.cpu().contiguous()}, file, {"seed": str(generation.videos[i].request.base_seed)})
+    save_tensors(file, {"latents": latents}, {"seed": str(generation.videos[i].request.base_seed)})
     return {"latents": str(file)}
 
 

@@ -53,6 +53,7 @@ def test_everything_it_writes(tmp_path, capsys):
     assert sorted(p.name for p in video.parent.iterdir()) == ["demo.json", "demo.mp4", "demo_icon.mp4", "demo_latents.safetensors"]  # fmt: skip
     assert count_frames(video) == count_frames(video.with_name("demo_icon.mp4")) == 21
     assert latents(video.with_name("demo_latents.safetensors")).shape == (1, 16, 6, 4, 6)
+    assert len({p.stat().st_mode for p in video.parent.iterdir()}) == 1
     record = json.loads(video.with_suffix(".json").read_text())
     assert record["request"]["denoising_step_list"] == [1000, 750, 500, 250]
     assert (record["seed"], record["actions"], record["frames"]) == (5, "W*9 WL*12", 21)

@@ -53,6 +53,7 @@ def test_a_video_with_its_request_timings_and_latents(t2v, tmp_path):
     frames = list(read_frames(tmp_path / "a.mp4"))
     assert len(frames) == 9 and frames[0].shape == (64, 96, 3)
     assert load_file(tmp_path / "a.safetensors")["latents"].shape == (1, 16, 3, 8, 12)
+    assert len({p.stat().st_mode for p in tmp_path.iterdir()}) == 1
     record = json.loads((tmp_path / "a.json").read_text())
     assert record["request"]["prompt"] == "a cat" and record["request"]["base_seed"] == 3
     assert record["request"]["sample_guide_scale"] == [3.0, 4.0]
