@@ -33,9 +33,9 @@ def resolve(cls: type[T], preset: dict[str, Any] | None, flags: dict[str, Any]) 
     return cls(**{key: _checked(key, value, expected[key]) for key, value in given.items()})
 
 
-def load_preset(name: str | Path) -> dict[str, Any]:
+def load_preset(name: str | Path, given: bool = False) -> dict[str, Any]:
     """The keys of a YAML preset, found as `find_config` finds it; of a record (`write_request`), those of its request."""
-    path = find_config(name)
+    path = find_config(name, given)
     record, text = path.suffix == ".json", read_text(path)
     try:
         values = json.loads(text) if record else yaml.safe_load(text)
@@ -55,10 +55,11 @@ def read_text(path: Path) -> str:
         raise ValueError(f"{path} is not text in UTF-8 (byte {error.start} is none of it); save it as such") from None
 
 
-def find_config(name: str | Path) -> Path:
-    """A file or folder as named, else under configs/ of this installation, with or without that prefix."""
-    if Path(name).exists():
-        return Path(name)
+def find_config(name: str | Path, given: bool = False) -> Path:
+    """A file or folder under configs/ of this installation, with or without that prefix. What a user has `given` in a flag may
+    be anywhere and comes first; our own names never mean what happens to lie in the working directory."""
+    if given and Path(name).exists():
+        return Path(name).absolute()
     parts = Path(name).parts
     inside = Path(*parts[1:]) if parts[:1] == ("configs",) else Path(name)
     for root in CONFIG_ROOTS:

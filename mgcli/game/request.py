@@ -158,7 +158,10 @@ def game_request(cls: type[Request], flags: dict[str, Any]) -> Request:
     flags = {key: value for key, value in flags.items() if value is not None and value != []}
     flags = {key: value for key, value in flags.items() if value or key not in switches}  # a switch left alone
     session = session_request(cls, flags["script"]) if "script" in flags else {}
-    preset = session | (official_preset(flags["config_path"]) if "config_path" in flags else {})
+    preset = session
+    if "config_path" in flags:  # the record says which file it was
+        flags["config_path"] = str(find_config(flags["config_path"], given=True))
+        preset = session | official_preset(flags["config_path"], given=True)
     checkpoint = flags.get("checkpoint_path") or preset.get("checkpoint_path")
     mode = flags.get("mode") or preset.get("mode") or (detected_mode(checkpoint) if checkpoint else "universal")
     if not checkpoint and not session:
@@ -167,17 +170,17 @@ def game_request(cls: type[Request], flags: dict[str, Any]) -> Request:
     return resolve(cls, sampling | preset, flags | {"mode": mode})
 
 
-def official_preset(name: str) -> dict[str, Any]:
+def official_preset(name: str, given: bool = False) -> dict[str, Any]:
     """The keys of an official inference YAML as fields of a request."""
-    values = load_preset(name)
+    values = load_preset(name, given)
     model = values.pop("model_kwargs", {})
     if not isinstance(model, dict):
         raise ValueError(f"{name}: model_kwargs is {model!r}, not a block of keys")
     folder, shape = model.pop("model_config", None), values.pop("image_or_video_shape", None)
-    given = {key: value for key, value in (values | model).items() if key not in TRAINING_KEYS}
+    kept = {key: value for key, value in (values | model).items() if key not in TRAINING_KEYS}
     size = _size(name, shape) if shape is not None else {}
-    window = {"local_attn_size": _window(folder)} if folder is not None else {}
-    return size | window | given
+    window = {"local_attn_size": _window(folder, given)} if folder is not None else {}
+    return size | window | kept
 
 
 def sampling_of(mode: str) -> dict[str, Any]:
@@ -210,8 +213,9 @@ def detected_mode(checkpoint: str) -> str:
     return detect_mode(open_weights(checkpoint_file(checkpoint)))
 
 
-def _window(folder: str) -> int | None:
-    config = find_config(folder) / "config.json"
+def _window(folder: str, given: bool) -> int | None:
+    ours = Path(folder).parts[:1] == ("configs",)  # in whosever file: official ones name the official folders so
+    config = find_config(folder, given and not ours) / "config.json"
     return json.loads(config.read_text(encoding="utf-8")).get("local_attn_size")
 
 

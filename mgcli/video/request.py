@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mgcli.app.models import MODELS, models_dir, problems
-from mgcli.app.presets import load_preset, read_text, resolve
+from mgcli.app.presets import find_config, load_preset, read_text, resolve
 from wan22.config import Request, find_task, parse_size, seeded
 from wan22.plan import PlannedVideo, planned
 from wanmini import sizes
@@ -25,6 +25,7 @@ MINI_TASK = "t2v-A14B"  # what the embedded mini is a small one of
 @dataclass(frozen=True)
 class Wan22Request(Request):
     ckpt_dir: Path | None = None  # none: the downloaded release, else for text the embedded mini
+    config_path: str | None = None
     prompt_file: Path | None = None
     image: Path | None = None
     save_file: Path | None = None  # none: named after the task, size, prompt and seed, in outputs/
@@ -56,7 +57,10 @@ class Wan22Request(Request):
 def wan22_request(flags: dict[str, Any], task: str | None = None, only_planned: bool = False) -> Wan22Request:
     """The request of a command that was given these flags; `task` is what the command is for, if it is for one. What is
     `only_planned` needs no weights, so that is done for the released model."""
-    preset = load_preset(flags.pop("config_path")) if "config_path" in flags else {}
+    preset = {}
+    if "config_path" in flags:  # the record says which file it was
+        flags["config_path"] = str(find_config(flags["config_path"], given=True))
+        preset = load_preset(flags["config_path"], given=True)
     if "accel" in flags:
         preset |= accelerations(flags.pop("accel"))
     preset = {"task": task} | preset if task else preset

@@ -89,11 +89,13 @@ def test_configs_are_found_from_anywhere(name: str, roots: Path):
     assert find_config(name) == roots / name.removeprefix("configs/")
 
 
-def test_a_file_of_the_user_comes_first(roots: Path):
+def test_only_what_a_user_has_given_may_lie_in_the_working_directory(roots: Path):
     own = Path("configs/wan22/t2v.yaml")
     own.parent.mkdir(parents=True)
     own.write_text("frame_num: 49")
-    assert load_preset(own) == {"frame_num": 49}
+    assert load_preset(own, given=True) == {"frame_num": 49} and load_preset(own) == {"frame_num": 81}
+    assert find_config(own, given=True) == own.absolute() and find_config(own) == roots / "wan22" / "t2v.yaml"
+    assert load_preset("wan22/t2v.yaml", given=True) == {"frame_num": 81}  # here it is not
 
 
 def test_bad_presets(roots: Path):
@@ -102,7 +104,7 @@ def test_bad_presets(roots: Path):
     for text, message in [("a: [1", "is not valid YAML"), ("- 1", "holds list, a preset is"), ("", "holds NoneType")]:
         Path("mine.yaml").write_text(text)
         with pytest.raises(ValueError, match=message):
-            load_preset("mine.yaml")
+            load_preset("mine.yaml", given=True)
 
 
 def test_the_checkout_has_configs():

@@ -141,6 +141,31 @@ def test_official_configurations_are_read_as_they_are(mode, steps):
     assert game_request(GenerateRequest, given | {"seed": 0, "height": 64}).seed == 0
 
 
+def test_a_checkout_of_something_else_changes_nothing_by_itself(tmp_path, monkeypatch):
+    yaml, config = Path("configs/inference_yaml/inference_universal.yaml"), Path("configs/distilled_model/universal")
+    ours = game_request(GenerateRequest, {"mode": "universal", "checkpoint_path": "x"})
+    monkeypatch.chdir(tmp_path)
+    yaml.parent.mkdir(parents=True)
+    yaml.write_text(
+        "denoising_step_list: [1000, 250]\nmodel_kwargs:\n  model_config: configs/distilled_model/universal\n"
+    )
+    config.mkdir(parents=True)
+    (config / "config.json").write_text('{"local_attn_size": 99}')
+    assert game_request(GenerateRequest, {"mode": "universal", "checkpoint_path": "x"}) == ours
+    chosen = game_request(GenerateRequest, {"config_path": str(yaml), "checkpoint_path": "x", "mode": "universal"})
+    assert (chosen.denoising_step_list, chosen.local_attn_size) == ((1000, 250), 6)
+    assert chosen.config_path == str(tmp_path / yaml)  # and the record says so
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "config.json").write_text('{"local_attn_size": 12}')
+    yaml.write_text("model_kwargs:\n  model_config: mine\n")
+    assert (
+        game_request(
+            GenerateRequest, {"config_path": str(yaml), "checkpoint_path": "x", "mode": "universal"}
+        ).local_attn_size
+        == 12
+    )
+
+
 def test_a_mode_brings_its_own_steps_without_a_configuration():
     assert len(game_request(GenerateRequest, {"mode": "templerun"}).denoising_step_list) == 4
 

@@ -307,6 +307,20 @@ def test_a_mistake_is_one_line(t2v, arguments, message):
     assert code == 2 and message in data["error"], data
 
 
+def test_the_record_says_which_preset_was_taken(t2v, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("configs/wan22").mkdir(parents=True)
+    for name in ("recommended", "mine"):
+        Path(f"configs/wan22/{name}.yaml").write_text("sample_steps: 1\nbase_seed: 8\n")
+    given = ["--prompt", "a cat", "--cfg_truncate_steps", "1"]
+    _, ours, _ = t2v(*given, "--accel", "recommended")
+    assert ours["videos"][0]["seed"] != 8
+    _, mine, _ = t2v(*given, "--config_path", "configs/wan22/mine.yaml")
+    assert mine["videos"][0]["seed"] == 8
+    taken = [json.loads((tmp_path / name).read_text())["request"]["config_path"] for name in ("a.json", "a-2.json")]
+    assert taken == [None, str(tmp_path / "configs/wan22/mine.yaml")]
+
+
 def test_what_a_video_reads_is_never_what_it_writes(t2v, tmp_path):
     prompts = tmp_path / "a.json"
     prompts.write_text("a cat")
