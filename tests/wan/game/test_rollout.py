@@ -11,6 +11,7 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from wan.fast.causal import OptimizedCausalWanModel
 from wan.game.actions import script_of, walk
 from wan.game.conditions import image_condition, image_tensor, open_image
 from wan.game.modes import MODES, UNIVERSAL
@@ -288,3 +289,13 @@ def test_bad_images(tmp_path, monkeypatch):
         open_image(tmp_path / "whole.png")
     with pytest.raises(FileNotFoundError):
         open_image(tmp_path / "missing.png")
+
+
+def test_a_loaded_world_has_its_image_in_the_cache(tmp_path):
+    """A captured graph finds it there, or nowhere."""
+    models = random_world(causal_class=OptimizedCausalWanModel)
+    world = begin(models)
+    world.generate(scripted([parse_text("W*9", models.mode)])(world.span.frames))
+    save_world(tmp_path / "here.safetensors", world)
+    loaded, _ = load_world(tmp_path / "here.safetensors", models)
+    assert loaded.lease.cache.cross.current == set(range(models.causal.config.num_layers))
