@@ -74,7 +74,7 @@ class Recording:
         return round(self.frames / self._seconds, 2) if self._seconds else 0.0
 
     def write(self, video: np.ndarray, actions: Sequence[Action]) -> None:
-        """A block: uint8 [F, H, W, 3] and the action of each frame. On disk when it returns."""
+        """A block: uint8 (F, H, W, 3) and the action of each frame. On disk when it returns."""
         first = not self.frames
         self._overlay = self._overlay or Overlay(self.mode, *video.shape[1:3])
         with ThreadPoolExecutor(1, "video") as aside:  # the two encoders are processes of their own

@@ -1,6 +1,6 @@
 """OptimizedVAEDecoder: the decoder of a WanVAE, the same frames with less work around the convolutions.
 
-What differs, and why it is equal up to rounding: activations are [B, T, H, W, C], which tensor cores read fastest;
+What differs, and why it is equal up to rounding: activations are (B, T, H, W, C), which tensor cores read fastest;
 residual, bias, norm, SiLU and the past of a convolution are one pass (wan.fast.kernels.vae); a 3x3x3 convolution is a 2D one
 over three frames side by side; doubling a frame and convolving it is four 2x2 convolutions of the small frame, one a
 sub-pixel. The state is that of the reference, replaced in place: its addresses are constant, so a chunk can be captured
@@ -28,9 +28,9 @@ def frozen(weight: Tensor | None) -> nn.Parameter:
 
 
 def tail_of(state: StreamState, name: str, like: Tensor) -> Tensor:
-    """The past of a layer, [B, 2, H, W, C], replaced in place from now on; zeros before a clip.
+    """The past of a layer, (B, 2, H, W, C), replaced in place from now on; zeros before a clip.
 
-    The state itself keeps it as the reference does, [B, C, 2, H, W], so that either decoder goes on from the other's.
+    The state itself keeps it as the reference does, (B, C, 2, H, W), so that either decoder goes on from the other's.
     """
     if name not in state.tails:
         shape = (like.shape[0], TAPS - 1, *like.shape[2:])
@@ -49,7 +49,7 @@ class NormConv(nn.Module):
         super().__init__()
         self.name = conv.name
         weight, self.bias = conv.weight.detach(), frozen(conv.bias)
-        weight = weight.transpose(1, 2).flatten(1, 2)  # [O, 3I, 3, 3]: frames side by side, as `lay_frames` lays them
+        weight = weight.transpose(1, 2).flatten(1, 2)  # (O, 3I, 3, 3): frames side by side, as `lay_frames` lays them
         self.weight = frozen(weight.contiguous(memory_format=torch.channels_last))
         self.gamma = None if norm is None else frozen(norm.gamma.flatten())
 
@@ -60,7 +60,7 @@ class NormConv(nn.Module):
 
 
 def images(weight: Tensor, x: Tensor, padding: int) -> Tensor:
-    """A 2D convolution of every frame, [B, T, H, W, C]."""
+    """A 2D convolution of every frame, (B, T, H, W, C)."""
     out = F.conv2d(x.flatten(0, 1).permute(0, 3, 1, 2), weight, padding=padding)
     return out.permute(0, 2, 3, 1).contiguous().unflatten(0, x.shape[:2])
 
@@ -93,7 +93,7 @@ class AttentionBlock(nn.Module):
 
     def forward(self, terms: Sum, _state: StreamState) -> Sum:
         x = add(terms)
-        qkv = self.to_qkv(rms_norm(x, self.gamma)).flatten(2, 3).flatten(0, 1).unsqueeze(1)  # [B*T, 1, H*W, 3C]
+        qkv = self.to_qkv(rms_norm(x, self.gamma)).flatten(2, 3).flatten(0, 1).unsqueeze(1)  # (B*T, 1, H*W, 3C)
         out = F.scaled_dot_product_attention(*qkv.chunk(3, dim=-1))
         return Sum(x, self.proj(out).reshape(x.shape))
 
@@ -110,7 +110,7 @@ class Upsample(nn.Module):
     def forward(self, terms: Sum, state: StreamState) -> Sum:
         x = add(terms) if self.time is None else self.time(terms, state)
         batch, frames, height, width, _ = x.shape
-        parts = images(self.weight, x, padding=1).unflatten(-1, (2, 2, -1))  # [B, T, H+1, W+1, 2, 2, C]
+        parts = images(self.weight, x, padding=1).unflatten(-1, (2, 2, -1))  # (B, T, H+1, W+1, 2, 2, C)
         out = x.new_empty(batch, frames, height, 2, width, 2, parts.shape[-1])
         for i in (0, 1):
             for j in (0, 1):
@@ -120,7 +120,7 @@ class Upsample(nn.Module):
 
 
 def sub_pixel_weight(weight: Tensor) -> Tensor:
-    """[O, I, 3, 3] for the doubled frame -> [4 O, I, 2, 2] for the small one, a 2x2 kernel for each sub-pixel.
+    """(O, I, 3, 3) for the doubled frame -> (4 O, I, 2, 2) for the small one, a 2x2 kernel for each sub-pixel.
 
     Of three rows in the doubled frame two are the same row of the small one: their weights add up.
     """
@@ -135,7 +135,7 @@ class TimeDoubling(nn.Module):
     def __init__(self, conv: vae_layers.CausalConv3d):
         super().__init__()
         self.name = conv.name
-        self.weight = frozen(conv.weight[..., 0, 0].transpose(1, 2).flatten(1))  # [2C, 3C]
+        self.weight = frozen(conv.weight[..., 0, 0].transpose(1, 2).flatten(1))  # (2C, 3C)
         self.bias = frozen(conv.bias)
 
     def forward(self, terms: Sum, state: StreamState) -> Tensor:
@@ -148,7 +148,7 @@ class TimeDoubling(nn.Module):
 
     def _pairs(self, terms: Sum, state: StreamState) -> Tensor:
         _, frames = lay_frames(terms, None, tail_of(state, self.name, terms.x))
-        both = F.linear(frames, self.weight, self.bias).unflatten(-1, (2, -1))  # [B, T, H, W, 2, C]
+        both = F.linear(frames, self.weight, self.bias).unflatten(-1, (2, -1))  # (B, T, H, W, 2, C)
         return both.permute(0, 1, 4, 2, 3, 5).flatten(1, 2)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 
 def read_frames(path: str | Path) -> Iterator[np.ndarray]:
-    """The frames of a video one by one, uint8 [H, W, 3]."""
+    """The frames of a video one by one, uint8 (H, W, 3)."""
     frames = imageio_ffmpeg.read_frames(str(path), pix_fmt="rgb24")
     width, height = next(frames)["size"]
     for frame in frames:

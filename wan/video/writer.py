@@ -24,7 +24,7 @@ SLOWEST, FASTEST = 1, 240  # frames a second: every fraction between is taken by
 
 
 class VideoWriter:
-    """`write` frames (uint8, [F, H, W, 3]) as they come; `with` closes.
+    """`write` frames (uint8, (F, H, W, 3)) as they come; `with` closes.
 
     The file gets its name when the first frames are safely in it, so a failure before that changes nothing.
     """
