@@ -18,13 +18,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wan.config import CausalConfig
-from wan.fast.fused import FeedForward, JoinedSelfAttention, layer_norm_affine
+from wan.fast.fused import FusedFeedForward, JoinedSelfAttention, layer_norm_affine
 from wan.fast.kernels.action import bias_gelu, keyboard_attention, mouse_attention
 from wan.fast.kernels.norm import add_norm, gated_add
 from wan.fast.kernels.qkv import norm_rope_place, rms_norm_heads
 from wan.modules.action import ActionModule, action_windows, tail_frames
 from wan.modules.attention import attend
-from wan.modules.causal_model import BlockCaches, CausalBlock, CausalWanModel, Given
+from wan.modules.causal_model import BlockCaches, BlockConditions, CausalBlock, CausalWanModel
 from wan.modules.layers import Head, sinusoid, unpatchify
 from wan.modules.rope import Rope, axis_dims, rope_table
 
@@ -69,7 +69,7 @@ class OptimizedCausalBlock(CausalBlock):
     def __init__(self, config: CausalConfig, index: int):
         super().__init__(config, index)
         self.self_attn = JoinedSelfAttention(config.dim, config.num_heads, config.eps, config.qk_norm)
-        self.ffn = FeedForward(config.dim, config.ffn_dim)
+        self.ffn = FusedFeedForward(config.dim, config.ffn_dim)
 
 
 class OptimizedCausalWanModel(CausalWanModel):
@@ -82,7 +82,7 @@ class OptimizedCausalWanModel(CausalWanModel):
         own = torch.stack([b.modulation for b in self.blocks])[:, :, None]  # (layers, 1, 1, 6, C)
         return Time(embedded, own + self.time_projection(embedded).unflatten(-1, (6, -1)))
 
-    def prepare(self, given: Given, size: Sequence[int]) -> Prepared:
+    def prepare(self, given: BlockConditions, size: Sequence[int]) -> Prepared:
         frames, height, width = self.grid(size)
         positions = range(given.start_frame, given.start_frame + frames)
         dims = axis_dims(self.config.dim // self.config.num_heads)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from wan.fast.causal import OptimizedCausalWanModel
 from wan.modules.cache import RolloutCache, window_frames
-from wan.modules.causal_model import CausalWanModel, Given
+from wan.modules.causal_model import BlockConditions, CausalWanModel
 
 if TYPE_CHECKING:
     from wan.fast.graphs import CapturedLayers
@@ -100,7 +100,7 @@ class Lease:
         """The block whose first latent frame is `start_frame`, and the actions up to its last video frame."""
         self.cache.open_block(start_frame)
         with guard(self.engine.model.device):
-            given = Given(self._context, mouse, keyboard, start_frame)
+            given = BlockConditions(self._context, mouse, keyboard, start_frame)
             self._block = self.engine.model.prepare(given, self._size)
             if layers := self._layers():
                 layers.open_block(self._block.tables)

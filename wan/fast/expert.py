@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wan.config import WanConfig
-from wan.fast.fused import FeedForward, JoinedSelfAttention, layer_norm_affine
+from wan.fast.fused import FusedFeedForward, JoinedSelfAttention, layer_norm_affine
 from wan.fast.kernels.norm import add_norm, gated_add
 from wan.fast.kernels.qkv import norm_rope_place, rms_norm_heads
 from wan.modules.attention import attend, attend_biased, count_bias
@@ -52,7 +52,7 @@ class OptimizedWanBlock(WanBlock):
         super().__init__(config)
         self.eps = config.eps
         self.self_attn = JoinedSelfAttention(config.dim, config.num_heads, config.eps, config.qk_norm)
-        self.ffn = FeedForward(config.dim, config.ffn_dim)
+        self.ffn = FusedFeedForward(config.dim, config.ffn_dim)
 
     def forward(  # type: ignore[override]
         self, x: Tensor, y: Tensor | None, gate: Tensor | None, modulation: Tensor, rope: Rope, text: Text, layer: int

@@ -48,7 +48,7 @@ def _join(_module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> No
             state[f"{prefix}qkv.{kind}"] = torch.cat([state.pop(name) for name in names])
 
 
-class FeedForward(nn.Sequential):
+class FusedFeedForward(nn.Sequential):
     """Two products with GELU between them, which on a GPU is applied as the first one leaves its registers (cuBLASLt)."""
 
     def __init__(self, dim: int, ffn_dim: int):

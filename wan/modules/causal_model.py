@@ -121,7 +121,7 @@ class CausalBlock(nn.Module):
 
 
 @dataclass(frozen=True)
-class Given:
+class BlockConditions:
     """What a block of latent frames is conditioned on; the same in each of its steps."""
 
     visual_context: Tensor
@@ -264,12 +264,12 @@ class CausalWanModel(nn.Module):
                 f"start_frame {start_frame} needs a cache: without one, x is the whole sequence from frame 0"
             )
         x = torch.cat([x, cond_concat.to(x.dtype)], dim=1)
-        given = Given(visual_context, mouse_cond, keyboard_cond, start_frame)
+        given = BlockConditions(visual_context, mouse_cond, keyboard_cond, start_frame)
         if block_cache is None:
             return self.whole(x, t, given)
         return self.step(x, self.time(t, len(x)), self.prepare(given, x.shape[2:]), block_cache)
 
-    def whole(self, x: Tensor, t: Tensor | float, given: Given, cache: BlockCaches | None = None) -> Tensor:
+    def whole(self, x: Tensor, t: Tensor | float, given: BlockConditions, cache: BlockCaches | None = None) -> Tensor:
         """The three phases in one. Without a cache x is a whole sequence, under the mask of its blocks."""
         actions = given.mouse, given.keyboard
         tokens, inputs, grid = self.embed(x, t, given.visual_context, actions, cache, given.start_frame)
@@ -281,7 +281,7 @@ class CausalWanModel(nn.Module):
         """What a timestep comes to, for as long as the weights last."""
         return t
 
-    def prepare(self, given: Given, size: Sequence[int]) -> Any:  # noqa: ARG002
+    def prepare(self, given: BlockConditions, size: Sequence[int]) -> Any:  # noqa: ARG002
         """What a block's conditions come to, for latents of `size` (F, H, W), in each of its steps."""
         return given
 
