@@ -94,15 +94,6 @@ class OptimizedCausalWanModel(CausalWanModel):
         )
         return Prepared(tables, once(lambda: self.embed_image(given.visual_context)))
 
-    def embed_image(self, visual_context: Tensor) -> Tensor:
-        return self.img_emb(visual_context.to(self.dtype))
-
-    def keep_image(self, visual_context: Tensor, cache: BlockCaches) -> None:
-        """The image's keys and values of every layer into the cache, where the layers will look for them."""
-        context = self.embed_image(visual_context)
-        for block in self.blocks:
-            cache.cross_kv(block.index, lambda block=block: block.cross_attn.keys_values(context))
-
     def step(self, x: Tensor, time: Time, block: Prepared, cache: BlockCaches, layers: Layers | None = None) -> Tensor:
         """`layers` stands in for the layers of this model: a captured graph of them, say."""
         if layers is None:

@@ -36,8 +36,7 @@ class Engine:
         with guard(self.model.device):
             room = self._room_of(len(visual_context), height, width, block)
             room.cache.reset()
-            if isinstance(self.model, OptimizedCausalWanModel):
-                self.model.keep_image(visual_context, room.cache)
+            self.model.keep_image(visual_context, room.cache)
         lease = Lease(self, room, visual_context)
         self._holder = lease.mark
         return lease

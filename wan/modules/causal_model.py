@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -192,7 +193,7 @@ class CausalWanModel(nn.Module):
             frames=grid[0],
             time=time,
             modulation=self.time_projection(time).unflatten(-1, (6, -1)),
-            context=self.img_emb(visual_context.to(self.dtype)),
+            context=self.embed_image(visual_context),
             rope=rope_table(positions, *grid[1:], axis_dims(self.config.dim // self.config.num_heads), device=x.device),
             action_rope=self.action_rope(positions, x.device),
             mouse=actions[0],
@@ -201,6 +202,15 @@ class CausalWanModel(nn.Module):
             token_mask=frame_mask if frame_mask is None else _per_token(frame_mask, grid[1] * grid[2]),
         )
         return tokens, inputs, grid
+
+    def embed_image(self, visual_context: Tensor) -> Tensor:
+        return self.img_emb(visual_context.to(self.dtype))
+
+    def keep_image(self, visual_context: Tensor, cache: BlockCaches) -> None:
+        """The image's keys and values of every layer into the cache, where the layers will look for them."""
+        context = self.embed_image(visual_context)
+        for block in self.blocks:
+            cache.cross_kv(block.index, partial(block.cross_attn.keys_values, context))
 
     def frame_mask(self, frames: int, device: torch.device) -> Tensor | None:
         """(F, F), True where a frame sees another: its own block and the window before the block's end."""
