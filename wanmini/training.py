@@ -146,30 +146,18 @@ class Replayed:
 
     def __init__(self, function: Callable[..., tuple[Tensor, ...]], graphs: bool):
         self.function, self.graphs = function, graphs
-        self.graph: torch.cuda.CUDAGraph | None = None
+        self.captured: Captured[tuple[Tensor, ...]] | None = None
 
     def __call__(self, *values: Tensor) -> tuple[Tensor, ...]:
         if not self.graphs:
             return self.function(*values)
-        if self.graph is None:
-            self.graph = self._record(values)
+        if self.captured is None:
+            self.values = tuple(v.clone() for v in values)
+            self.captured = capture(lambda: self.function(*self.values), warmups=self.WARM_UP_CALLS)
         for mine, given in zip(self.values, values, strict=True):
             mine.copy_(given)
-        self.graph.replay()
-        return self.results
-
-    def _record(self, values: tuple[Tensor, ...]) -> torch.cuda.CUDAGraph:
-        self.values = tuple(v.clone() for v in values)
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(self.WARM_UP_CALLS):
-                self.function(*self.values)
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            self.results = self.function(*self.values)
-        return graph
+        self.captured.graph.replay()
+        return self.captured.output
 
 
 def store(folder: Path, state: dict[str, Tensor], config: DataclassInstance, notes: dict[str, str]) -> None:

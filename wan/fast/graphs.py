@@ -24,12 +24,12 @@ class Captured(Generic[Output]):
     output: Output  # at the addresses that every replay writes
 
 
-def capture(work: Callable[[], Output], pool: Any) -> Captured[Output]:
-    """`work` as a graph; it runs a few times before. Graphs of one pool never run at the same time."""
+def capture(work: Callable[[], Output], pool: Any = None, warmups: int = WARMUPS) -> Captured[Output]:
+    """`work` as a graph; it runs a few times before, for good. Graphs of one pool never run at the same time."""
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
-        for _ in range(WARMUPS):
+        for _ in range(warmups):
             work()
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()

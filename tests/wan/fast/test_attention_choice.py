@@ -144,7 +144,7 @@ def test_a_second_gpu_is_measured_on_its_own_stream(monkeypatch, tmp_path):
         return q + k + v
 
     q, graph = torch.zeros(SHAPE, dtype=torch.bfloat16, device="cuda:1"), torch.cuda.CUDAGraph()
-    with torch.cuda.device(1), torch.cuda.graph(graph), torch.cuda.device(0):
+    with torch.cuda.device(1), torch.cuda.graph(graph, stream=torch.cuda.Stream(1)), torch.cuda.device(0):
         assert attention_choice.fastest({"first": backend, "second": backend}, q, q, q) == "first"
         q.zero_()
     assert not current and not attention_choice._known  # the stream that captures is not the current device's
