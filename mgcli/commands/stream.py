@@ -77,6 +77,12 @@ def stream(
         check_output(path)
     player = choose_player(request)
     take = first_take(request, player)
+    nothing: dict[str, Any] = {"takes": [], "mode": request.mode, "frames": 0, "frames_per_second": 0.0}
+    facts = played(request, player, take) if take else nothing
+    console.result(facts, "\n".join(_lines(facts)))
+
+
+def played(request: StreamRequest, player: Player, take: Take) -> dict[str, Any]:
     from mgcli.game.session import StreamSession
     from mgcli.game.worlds import explained_memory, open_models
 
@@ -84,8 +90,7 @@ def stream(
         session = StreamSession(request, open_models(request), player)
         with player:
             session.run(take)
-    facts = session.facts()
-    console.result(facts, "\n".join(_lines(facts)))
+    return session.facts()
 
 
 def choose_player(request: StreamRequest) -> Player:
@@ -103,14 +108,15 @@ def choose_player(request: StreamRequest) -> Player:
     return LivePlayer(mode)
 
 
-def first_take(request: StreamRequest, player: Player) -> Take:
+def first_take(request: StreamRequest, player: Player) -> Take | None:
     if request.image or request.load_state:
         return Take(1, (*request.image, request.default_image)[0], request.seed)
-    return Take(1, player.start_image(request.default_image), request.seed)
+    image = player.start_image(request.default_image)
+    return Take(1, image, request.seed) if image else None
 
 
 def _lines(facts: dict[str, Any]) -> list[str]:
     return [
         f"{take['video']} (with keys: {take['icon']}; replay: mg stream --script {take['record']}), {take['frames']} frames"
         for take in facts["takes"]
-    ] or ["nothing was generated"]
+    ] or ["nothing was asked for, so nothing was generated"]

@@ -25,9 +25,12 @@ class DialoguePlayer(UnattendedPlayer):
         self._kept: str | None = None  # a line that answers the next question
         self._started = False
 
-    def start_image(self, default: Path) -> Path:
+    def start_image(self, default: Path) -> Path | None:
         """A start image; what is no file but an action answers the first question."""
-        answer = self._ask(f"start image (Enter: {default.name})")
+        try:
+            answer = self._ask(f"start image (Enter: {default.name})")
+        except Ended:
+            return None
         if answer and not Path(answer).exists() and self._keys(answer) is not None:
             self._kept, answer = answer, ""
         return Path(answer) if answer else default
@@ -71,6 +74,8 @@ class DialoguePlayer(UnattendedPlayer):
         answer, self._kept = self._kept, None
         if answer is None:
             answer = console.ask(question)
+        if answer is None:
+            console.say("")  # the question is still waiting on its line
         if answer is None or answer.strip().lower() == "n":
             raise Ended
         return answer.strip()

@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Self
 
 from rich.console import Group
+from rich.table import Table
 from rich.text import Text
 
 from mgcli.app.console import console
 from mgcli.game.keys import HeldKeys, Keyboard, arrow_letters
 from mgcli.game.players import BlockReport, Take
 from wan.game.actions import Action, action
-from wan.game.modes import Mode
+from wan.game.modes import Key, Mode
 
 COMMANDS = "space pause   r another seed   o another image   n or q end"
+KEYS_A_ROW = 4  # fits 80 columns; in universal the camera has a row of its own
 LOOK_AGAIN = 0.05  # seconds, while paused
 
 
@@ -102,14 +104,16 @@ class LivePlayer:
 
 def picture(mode: Mode, act: Action, report: BlockReport | None, paused: bool) -> Group:
     """Every key with what it does, those of the current block lit; how far we are; what else can be pressed."""
-    keys = Text()
-    for key in mode.keys:
-        lit = key.letter in act.keys or (
-            key.turn is not None and any(t and t == m for t, m in zip(key.turn, act.mouse))
-        )
-        keys.append(f" {key.letter} ", style="bold black on yellow" if lit else "reverse dim")
-        keys.append(f" {key.does}  ", style="" if lit else "dim")
+    keys = Table.grid(padding=(0, 2))
+    for row in range(0, len(mode.keys), KEYS_A_ROW):
+        keys.add_row(*(labelled(key, act) for key in mode.keys[row : row + KEYS_A_ROW]))
     state = Text(str(report) if report else "the first block is being made", style="cyan")
     if paused:
         state.append("  paused", style="bold magenta")
     return Group(keys, state, Text(COMMANDS, style="dim"))
+
+
+def labelled(key: Key, act: Action) -> Text:
+    lit = key.letter in act.keys or (key.turn is not None and any(t and t == m for t, m in zip(key.turn, act.mouse)))
+    cap = Text(f" {key.letter} ", style="bold black on yellow" if lit else "reverse dim")
+    return Text.assemble(cap, (f" {key.does}", "" if lit else "dim"))

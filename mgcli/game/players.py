@@ -41,7 +41,7 @@ class BlockReport:
 
 
 class Player(Protocol):
-    def start_image(self, default: Path) -> Path: ...
+    def start_image(self, default: Path) -> Path | None: ...  # none: nobody wants to play
     def __enter__(self) -> object: ...
     def __exit__(self, *exception: object) -> None: ...
     def actions(self, frames: range) -> list[list[Action]] | None: ...
@@ -58,7 +58,7 @@ class UnattendedPlayer:
     def __exit__(self, *exception: object) -> None:
         pass
 
-    def start_image(self, default: Path) -> Path:
+    def start_image(self, default: Path) -> Path | None:
         return default
 
     def shown(self, report: BlockReport) -> None:

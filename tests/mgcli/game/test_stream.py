@@ -13,13 +13,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 
 from mgcli.app.errors import run
 from mgcli.game import session
 from mgcli.game.keys import HeldKeys, Keyboard, split_keys
+from mgcli.game.live import picture
 from mgcli.game.players import RandomPlayer
 from mgcli.mg import app
 from tests.mgcli.game.test_generate import ROOT, latents, only_line
+from wan.game.actions import action
 from wan.game.modes import GTA_DRIVE, TEMPLERUN, UNIVERSAL
 from wan.video.reader import count_frames
 
@@ -96,6 +99,19 @@ def test_ending_at_once_leaves_nothing(tmp_path, typed, capsys):
     assert stream("--output", tmp_path / "a.mp4", "--json") == 0
     assert json.loads(capsys.readouterr().out)["takes"] == []
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("given", ["", "n\n", "\n", "\nn\n"])
+@pytest.mark.parametrize("json_flag", [[], ["--json"]])
+def test_nobody_wants_to_play(tmp_path, typed, capsys, given, json_flag):
+    typed(given)
+    assert stream("--output", tmp_path / "a.mp4", *json_flag) == 0
+    said = capsys.readouterr()
+    if json_flag:
+        assert json.loads(said.out) == {"takes": [], "mode": "universal", "frames": 0, "frames_per_second": 0.0}
+    else:
+        assert said.out == "nothing was asked for, so nothing was generated\n"
+    assert "error" not in said.err and list(tmp_path.iterdir()) == []
 
 
 # --- scripts, sessions, files -----------------------------------------------------------------------------------------
@@ -214,6 +230,16 @@ def test_keys_that_exclude_each_other(mode, pressed, held):
     for letter in pressed:
         keys.press(letter, 0.0)
     assert keys.sample(0.1) == held
+
+
+@pytest.mark.parametrize("mode", [UNIVERSAL, GTA_DRIVE, TEMPLERUN])
+def test_the_legend_fits_a_terminal(mode, tmp_path):
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(picture(mode, action(mode, "W"), None, paused=True))
+    lines = console.export_text().splitlines()
+    for key in mode.keys:
+        assert any(f" {key.letter}  {key.does}" in line for line in lines), "in one piece"
+    assert len(lines) == 2 + -(-len(mode.keys) // 4)
 
 
 def test_what_a_terminal_sends():
