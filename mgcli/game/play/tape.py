@@ -66,8 +66,8 @@ class Cut:
             "number": self.number,
             "name": Path(self.files["video"]).name,
             "frames": self.frames,
-            "first_frame": self.first_frame,
             "replay": self.replay,
+            "replay_frames": self.first_frame + self.frames,  # from the start of the world
         }
 
 
