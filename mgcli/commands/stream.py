@@ -33,8 +33,11 @@ Prompt = Annotated[
 ]
 Script = Annotated[
     str | None,
-    typer.Option(help="Play this instead of asking: a recorded session (NAME.json: the same world again), actions as in mg generate, or random."),
-]  # fmt: skip
+    typer.Option(
+        help="Play this instead of asking: a recorded session (NAME.json: the same world again), actions as in mg "
+        "generate, or random."
+    ),
+]
 SaveState = Annotated[Path | None, typer.Option(help="Save the world here at the end, to be continued exactly.")]
 LoadState = Annotated[Path | None, typer.Option(help="Go on with a saved world; the video holds what is new.")]
 

@@ -57,7 +57,7 @@ class Frame:
     turn: tuple[float, float]
     made_in: float
     due: float
-    pixels: np.ndarray  # uint8 [H, W, 3]
+    pixels: np.ndarray  # uint8 (H, W, 3)
     mark: Any = None  # (client, its time) of the oldest key change
     jpegs: dict[Level, bytes] = field(default_factory=dict)
 

@@ -39,7 +39,7 @@ class PlayedBlock:
 
     world: int
     span: Span
-    video: np.ndarray  # uint8 [F, H, W, 3]
+    video: np.ndarray  # uint8 (F, H, W, 3)
     action: Action
     mark: Any  # of the oldest key change that it answers
     made_in: float  # seconds from keys to frames
