@@ -24,6 +24,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from wan.fast.graphs import Captured, capture
 from wanmini.muon import Muon
 
 if TYPE_CHECKING:

@@ -35,8 +35,11 @@ Prompt = Annotated[
 ]
 Script = Annotated[
     str | None,
-    typer.Option(help="Play this instead of asking: a recorded session (NAME.json: the same world again), actions as in mg generate, or random."),
-]  # fmt: skip
+    typer.Option(
+        help="Play this instead of asking: a recorded session (NAME.json: the same world again), actions as in mg "
+        "generate, or random."
+    ),
+]
 SaveState = Annotated[Path | None, typer.Option(help="Save the world here at the end, to be continued exactly.")]
 LoadState = Annotated[Path | None, typer.Option(help="Go on with a saved world; the video holds what is new.")]
 NOTHING = "nothing was asked for, so nothing was generated"
@@ -81,18 +84,20 @@ def stream(
         request = place_session(outputs, request)
         player = choose_player(request)
         take = first_take(request, player)
-        if take is None:
-            console.result({"takes": [], "mode": request.mode, "frames": 0, "frames_per_second": 0.0}, NOTHING)
-            return
-        from mgcli.game.session import StreamSession
-        from mgcli.game.worlds import explained_memory, open_models
-
-        with explained_memory(request):
-            session = StreamSession(request, open_models(request), player, outputs)
-            with player:
-                session.run(take)
-    facts = session.facts()
+        nothing: dict[str, Any] = {"takes": [], "mode": request.mode, "frames": 0, "frames_per_second": 0.0}
+        facts = played(request, player, take, outputs) if take else nothing
     console.result(facts, "\n".join(_lines(facts)))
+
+
+def played(request: StreamRequest, player: Player, take: Take, outputs: Outputs) -> dict[str, Any]:
+    from mgcli.game.session import StreamSession
+    from mgcli.game.worlds import explained_memory, open_models
+
+    with explained_memory(request):
+        session = StreamSession(request, open_models(request), player, outputs)
+        with player:
+            session.run(take)
+    return session.facts()
 
 
 def place_session(outputs: Outputs, request: StreamRequest) -> StreamRequest:

@@ -21,18 +21,22 @@ class Pace:
     """Which level a client gets: down when frames are lost, up when none were for a while, longer after each failure."""
 
     def __init__(self, now: float):
-        self.step = 0
+        self.step = self._best = 0
         self._patience, self._since = FIRST_PATIENCE, now
 
     @property
     def level(self) -> Level:
         return LEVELS[self.step]
 
+    def limit(self, best: int) -> None:
+        """The best level that the page wants, from now on."""
+        self.step = self._best = best
+
     def block(self, lost: int, now: float) -> None:
         if lost:
             self.step = min(self.step + 1, len(LEVELS) - 1)
             self._patience, self._since = min(2 * self._patience, LONGEST_PATIENCE), now
-        elif self.step and now - self._since > self._patience:
+        elif self.step > self._best and now - self._since > self._patience:
             self.step -= 1
             self._since = now
 

@@ -63,10 +63,11 @@ class Controls:
     def _turn(self, keys: str, moved: tuple[float, float], frames: int) -> Turn:
         turns = [key.turn for key in self.mode.keys if key.letter in keys and key.turn]
         by_mouse = (-moved[1], moved[0])  # up and right are positive
-        return tuple(  # type: ignore[return-value]
+        pitch, yaw = (
             _limited(sum(turn[axis] for turn in turns) + steers * by_mouse[axis] * TURN_PER_PIXEL / frames)
             for axis, steers in enumerate(self._steers)
         )
+        return pitch, yaw
 
 
 def _limited(turn: float) -> float:

@@ -22,8 +22,9 @@ REPLACED, FULL = 4001, 4002  # close codes, for the page to explain
 
 
 class Hub:
-    def __init__(self, session: PlaySession, model: str):
-        self.session = session
+    def __init__(self, session: PlaySession, model: str, link: Callable[[], str | None]):
+        """`link`: what lets another browser in, if there is anything to be shared."""
+        self.session, self.link = session, link
         self.clients: list[Client] = []
         self.player: Client | None = None
         self.malformed = self.floods = 0
@@ -82,8 +83,9 @@ class Hub:
         state = self._constant | {"watchers": len(self.clients) - 1} | self.session.describe()
         for client in self.clients:
             leading = {"leads": client is self.player, "taken": self.player is not None}
-            own = {"dropped": client.dropped, "quality": client.pace.level.quality}
-            client.tell(json.dumps(state | leading | own))
+            sent = {"dropped": client.dropped, "quality": client.pace.level.quality}
+            shared = {"link": self.link() if client is self.player else None}
+            client.tell(json.dumps(state | leading | sent | shared))
 
     # From the pages -------------------------------------------------------------------------------------------------
 
@@ -100,6 +102,8 @@ class Hub:
         kind = message.pop("type")
         if kind == "got":
             client.arrived(**message)
+        elif kind == "quality":
+            client.pace.limit(**message)
         elif kind == "lead":
             self._release()
             self.player = client
@@ -118,7 +122,7 @@ class Hub:
                 "pause": session.pause,
                 "record": session.record,
                 "restart": session.restart,
-                "first_image": session.restore_image,
+                "image": session.choose_image,
             }
             asked[kind](**fields)
             self.tell()

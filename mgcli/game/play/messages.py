@@ -3,15 +3,18 @@
 {"type": "keys", "keys": "WL", "at": 51234.5}  all letters held, in the order pressed; when, by the page's clock in ms
 {"type": "look", "right": 3, "down": -1}       mouse movement since the last one, in pixels
 {"type": "got", "frames": 120}                 how many frames have arrived since the page connected
+{"type": "quality", "best": 2}                 the best level (encode.py) that this page wants
 {"type": "lead"}                               this page plays from now on, the others watch
 {"type": "pause", "on": true}                  {"type": "record", "on": true}
-{"type": "restart", "seed": 7}                 null: the same seed     {"type": "first_image"}  the one of the start
+{"type": "restart", "seed": 7}                 null: the same seed     {"type": "image", "number": 2}  of the gallery
 """
 
 from __future__ import annotations
 
 import json
 from typing import Any
+
+from mgcli.game.play.encode import LEVELS
 
 LONGEST = 512  # bytes of a message
 HIGHEST_SEED = 2**53 - 1  # what JavaScript counts exactly
@@ -40,11 +43,12 @@ FIELDS: dict[str, dict[str, Any]] = {
     "keys": {"keys": _letters, "at": _number(0, 2.0**53)},
     "look": {"right": _number(-FAR, FAR), "down": _number(-FAR, FAR)},
     "got": {"frames": _whole(2**53)},
+    "quality": {"best": _whole(len(LEVELS) - 1)},
     "lead": {},
     "pause": {"on": _flag},
     "record": {"on": _flag},
     "restart": {"seed": lambda value: value is None or _whole(HIGHEST_SEED)(value)},
-    "first_image": {},
+    "image": {"number": _whole(10**9)},
 }
 
 

@@ -35,6 +35,7 @@ def routes() -> list[BaseRoute]:
         *(Route(address_of(path), partial(page_file, content=path.read_bytes(), path=path)) for path in PAGE.iterdir()),
         WebSocketRoute("/socket", socket),
         Route("/image", start_image, methods=["POST"]),
+        Route("/image/{number:int}", thumbnail),
         Route("/recording/{number}/video", partial(recording, part="video")),
         Route("/recording/{number}/script", partial(recording, part="record")),
     ]
@@ -57,6 +58,12 @@ async def recording(request: Request, part: str) -> Response:
     return FileResponse(path, filename=path.name)
 
 
+async def thumbnail(request: Request) -> Response:
+    hub: Hub = request.app.state.hub
+    jpeg = hub.session.gallery.thumbnail(request.path_params["number"])
+    return Response(jpeg, media_type="image/jpeg") if jpeg else PlainTextResponse("There is no such image.\n", 404)
+
+
 async def start_image(request: Request) -> Response:
     """The body is an image file; the world begins anew with it."""
     hub: Hub = request.app.state.hub
@@ -74,7 +81,7 @@ async def start_image(request: Request) -> Response:
             return PlainTextResponse(f"{error or 'the image takes too long to arrive'}\n", 422)
         except ClientDisconnect:
             return Response(status_code=400)  # to nobody
-    hub.session.restart(image=image)
+    hub.session.add_image(image)
     hub.tell()
     return Response(status_code=204)
 

@@ -56,7 +56,8 @@ class PlayServer:
         self, request: PlayRequest, models: GameModels, listener: socket.socket, announce: Callable[[str], None]
     ):
         self.session = PlaySession(request, models)
-        self.hub = Hub(self.session, model_name(request))
+        shared = is_open_to_others(listener)
+        self.hub = Hub(self.session, model_name(request), lambda: self.link if shared else None)
         self._listener, self._announce, self._announced = listener, announce, False
         self._thread: threading.Thread | None = None
         self._error: Exception | None = None

@@ -20,6 +20,7 @@ from PIL import Image
 from mgcli.app.errors import describe
 from mgcli.game.play.clock import Clock
 from mgcli.game.play.controls import Controls
+from mgcli.game.play.gallery import Gallery
 from mgcli.game.play.request import PlayRequest
 from mgcli.game.play.tape import Start, Tape, first_start
 from wan.game.actions import Action
@@ -53,7 +54,8 @@ class PlaySession:
         self.begun = threading.Event()  # the first world can be played, or nothing will be
         self.controls, self.clock = Controls(models.mode), Clock(request.fps)
         self.tape = Tape(request, models)
-        self._first = self.start = first_start(request)
+        self.start = first_start(request)
+        self.gallery = Gallery(self.start, request.height, request.width)
         self.world = 0
         self.phase = "starting"
         self.note = ""  # what went wrong without ending the session
@@ -64,17 +66,26 @@ class PlaySession:
 
     # What others ask for, from any thread ---------------------------------------------------------------------------
 
-    def restart(self, seed: int | None = None, image: Image.Image | None = None) -> None:
-        """Another world: with another seed, another image, or the same once more."""
+    def restart(self, seed: int | None = None) -> None:
+        """Another world: with another seed, or the same once more."""
         with self._asking():
             start = self._next or self.start
-            start = start if seed is None else replace(start, seed=seed)
-            self._begin_anew(start if image is None else replace(start, image=image, path=None))
+            self._begin_anew(start if seed is None else replace(start, seed=seed))
 
-    def restore_image(self) -> None:
-        """The image that the session began with."""
+    def choose_image(self, number: int) -> None:
+        """A world from an image of the gallery; ValueError if that has none of this number."""
+        start = self.gallery.find(number)
+        if start is None:
+            raise ValueError(f"there is no start image {number}")
+        self._begin_from(start)
+
+    def add_image(self, image: Image.Image) -> None:
+        """A world from an image that is new."""
+        self._begin_from(self.gallery.add(image))
+
+    def _begin_from(self, start: Start) -> None:
         with self._asking():
-            self._begin_anew(replace(self._first, seed=(self._next or self.start).seed))
+            self._begin_anew(replace(start, seed=(self._next or self.start).seed))
 
     def _begin_anew(self, start: Start) -> None:
         self._next = start
@@ -112,6 +123,7 @@ class PlaySession:
             "phase": "paused" if self._paused and self.phase == "playing" else self.phase,
             "seed": self.start.seed,
             "image": self.start.name,
+            "gallery": self.gallery.describe(self.start),
             "recording": self.tape.frames if self._taping else None,
             "recordings": [cut.describe() for cut in self.tape.finished[-LATEST:]],
             "note": self.note,

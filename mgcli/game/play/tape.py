@@ -28,8 +28,8 @@ from wan.game.rollout import Block
 
 # What the same latents depend on beside the world itself; a value that is the default is left out.
 MODEL_FLAGS = (
-    "checkpoint_path", "pretrained_model_path", "tiny_vae", "config_path", "local_attn_size", "device", "dtype", "attention",
-)  # fmt: skip
+    "checkpoint_path pretrained_model_path tiny_vae config_path local_attn_size device dtype attention".split()
+)
 SWITCHES = ("reference", "compile", "graphs", "fp8")
 
 
@@ -66,8 +66,8 @@ class Cut:
             "number": self.number,
             "name": Path(self.files["video"]).name,
             "frames": self.frames,
-            "first_frame": self.first_frame,
             "replay": self.replay,
+            "replay_frames": self.first_frame + self.frames,  # from the start of the world
         }
 
 

@@ -1,18 +1,23 @@
 // The page: what the session says becomes what is on it, and buttons become what is said to the session.
 
+import { fillGallery, fillKeys, fillShare, openCard } from "./cards.js";
+import { $, element } from "./element.js";
+import { Gamepad } from "./gamepad.js";
 import { Input } from "./input.js";
 import { Link, tab } from "./link.js";
 import { Screen } from "./screen.js";
+import { Stillness } from "./still.js";
+import { complain, copyText, forgetTapes, showTapes } from "./tapes.js";
 
-const $ = (id) => document.getElementById(id);
 // Where the caps are, as on the keyboard: column, row
 const PLACES = { W: [2, 1], A: [1, 2], S: [2, 2], D: [3, 2], Z: [1, 1], C: [3, 1] };
 const FULL_TURN = 0.1, REACH = 28; // camera turn a frame, and how far the dot then leans
 const HIGHEST_DICE = 10000;
 
-let state = null, caps = {}, trouble = "connecting", downloaded = 0;
+let state = null, caps = {}, trouble = "connecting", still = false;
 
 const screen = new Screen($("screen"), $("glow"), showReceived);
+const stillness = new Stillness($("screen"));
 const link = new Link({ onOpen: opened, onState: learn, onFrame: (data) => screen.push(data), onLost: lost });
 const input = new Input({
   canvas: $("screen"), stick: $("stick"), look: $("look"),
@@ -20,6 +25,7 @@ const input = new Input({
   onLook: (right, down) => link.say({ type: "look", right: Math.round(right), down: Math.round(down) }),
   onHold: (held) => { document.body.classList.toggle("held", held); showHint(); },
 });
+const gamepad = new Gamepad({ input, onPause: pause, onFound: () => say("Gamepad found") });
 
 // The session ---------------------------------------------------------------------------------------------------------
 
@@ -27,6 +33,7 @@ function opened() {
   trouble = "";
   screen.forget();
   link.say({ type: "keys", keys: input.held.join(""), at: performance.now() }); // what was held all the while
+  link.say({ type: "quality", best: Number($("quality").value) });
 }
 
 function lost(why) {
@@ -35,22 +42,26 @@ function lost(why) {
 }
 
 function learn(news) {
-  const first = !state;
+  const before = state;
   state = news;
-  if (first) {
+  if (!before) {
     learnWorld();
-    downloaded = state.recordings.at(-1)?.number ?? 0; // what another page has recorded
+    forgetTapes(state.recordings); // another page's
   }
   $("seed").placeholder = state.seed;
   if (document.activeElement !== $("seed")) $("seed").value = state.seed;
-  document.body.classList.toggle("watching", !state.leads);
-  document.body.classList.toggle("paused", state.phase === "paused");
-  document.body.classList.toggle("recording", state.recording !== null);
-  $("pause").lastElementChild.textContent = state.phase === "paused" ? "Play" : "Pause";
-  $("record").lastElementChild.textContent = state.recording === null ? "Record" : time(state.recording / state.frames_per_second);
-  $("original").hidden = state.image !== "your image";
-  for (const button of document.querySelectorAll("nav button, nav input")) button.disabled = !state.leads;
-  showTapes();
+  const paused = state.phase === "paused", recording = state.recording !== null;
+  for (const [name, is] of Object.entries({ watching: !state.leads, paused, recording })) document.body.classList.toggle(name, is);
+  $("pause").querySelector("span").textContent = paused ? "Play" : "Pause";
+  $("record").querySelector("span").textContent = recording ? time(state.recording / state.frames_per_second) : "Record";
+  $("record").setAttribute("aria-pressed", recording);
+  $("record").setAttribute("aria-label", recording ? "Stop recording" : "Record");
+  for (const button of document.querySelectorAll("nav :is(button:not(.plain), input), #images button")) button.disabled = !state.leads;
+  fillGallery(state.gallery, (number) => link.say({ type: "image", number }));
+  $("invite").hidden = document.querySelector("[data-for=invite]").hidden = !state.link;
+  fillShare(state.link);
+  const saved = showTapes(state.recordings, state.leads);
+  tellOf(before, saved);
   showVeil();
   showHint();
 }
@@ -63,18 +74,30 @@ function learnWorld() {
   document.documentElement.style.setProperty("--shape", state.width / state.height);
   document.body.classList.toggle("mouse", state.mouse);
   input.know(state);
+  fillKeys(state);
   for (const key of state.keys.filter((key) => key.letter in PLACES)) caps[key.letter] = cap(key);
   $("caps").replaceChildren(...Object.values(caps));
+}
+
+// For those who do not see it: what has changed since the state before.
+function tellOf(before, saved) {
+  const { phase, seed, image, leads, note } = state, is = { playing: "Playing", paused: "Paused", ended: "Ended" };
+  if (saved) say(`Recorded ${saved}`);
+  else if (note && note !== before?.note) say(note);
+  else if (state.recording !== null && (before?.recording ?? null) === null) say("Recording");
+  else if (before && leads !== before.leads) say(leads ? "You play" : "You watch");
+  else if (phase !== before?.phase) say(phase === "starting" ? `A world begins: ${image}, seed ${seed}` : is[phase]);
+}
+
+function say(words) {
+  $("said").textContent = words;
 }
 
 // What the model receives, and how it goes ----------------------------------------------------------------------------
 
 function cap({ letter, does }) {
-  const button = document.createElement("button");
+  const button = element("button", { className: `cap-${letter}`, title: does, tabIndex: -1, "aria-label": `${letter}, ${does}` }, letter);
   [button.style.gridColumn, button.style.gridRow] = PLACES[letter];
-  button.textContent = letter;
-  button.title = does;
-  button.tabIndex = -1;
   const press = (down) => (event) => { event.preventDefault(); input.press(letter, down, event.timeStamp); };
   button.addEventListener("pointerdown", press(true));
   for (const name of ["pointerup", "pointercancel", "pointerleave"]) button.addEventListener(name, press(false));
@@ -95,6 +118,8 @@ function showReceived(frame) {
   $("dot").setAttribute("cx", x);
   $("dot").setAttribute("cy", y);
   $("pad").classList.toggle("lit", Boolean(frame.pitch || frame.yaw));
+  stillness.see(Boolean(frame.keys || frame.pitch || frame.yaw));
+  if (still !== stillness.lasts) { still = !still; showHint(); }
   if (screen.frames === 1 || frame.world !== showReceived.world) { showReceived.world = frame.world; showVeil(); }
 }
 
@@ -117,6 +142,7 @@ const TROUBLES = {
 
 function showVeil() {
   const [words, button, act] = TROUBLES[trouble] ?? situation();
+  if (trouble && $("message").textContent !== words) say(words);
   $("veil").hidden = !words;
   $("message").textContent = words ?? "";
   $("answer").hidden = !button;
@@ -133,44 +159,67 @@ function situation() {
 }
 
 function showHint() {
-  const watching = state && !state.leads, said = $("hint");
-  said.replaceChildren();
-  if (watching) {
-    const button = document.createElement("button");
-    button.textContent = "Take over";
-    button.onclick = () => link.say({ type: "lead" });
-    said.append(state.taken ? "You are watching" : "Nobody plays", button);
-    button.title = state.taken ? "Another page plays this world" : "";
-  } else if (state?.note) said.textContent = state.note;
-  else if (state?.mouse && !document.body.classList.contains("held"))
-    said.textContent = `Click the picture to ${state.keys.some((key) => key.letter === "I") ? "look around" : "steer"} with the mouse`;
-  said.hidden = !said.hasChildNodes();
+  const [words, button, act] = hint(), said = $("hint");
+  if (said.dataset.words === words) return;
+  if (still && words) say(words);
+  said.dataset.words = words;
+  said.hidden = !words;
+  said.replaceChildren(words, ...(button ? [element("button", { onclick: act }, button)] : []));
+}
+
+function hint() {
+  const touch = document.body.classList.contains("touch"), held = document.body.classList.contains("held");
+  if (state && !state.leads) return [state.taken ? "You are watching" : "Nobody plays", "Take over", () => link.say({ type: "lead" })];
+  if (state?.note) return [state.note];
+  if (still) return ["The view no longer changes: turn away, or", "Restart", restart];
+  if (state?.mouse && !held && !touch) return [`Click the picture to ${input.arrows.up === "I" ? "look around" : "steer"} with the mouse`];
+  return [""];
 }
 
 // Buttons -------------------------------------------------------------------------------------------------------------
 
 function pause() {
-  link.say({ type: "pause", on: state.phase !== "paused" });
+  if (state?.leads) link.say({ type: "pause", on: state.phase !== "paused" });
+}
+
+function restart() {
+  link.say({ type: "restart", seed: null });
+}
+
+function fullScreen() {
+  if (document.fullscreenElement) document.exitFullscreen();
+  else document.documentElement.requestFullscreen?.()?.catch?.(() => {}); // the browser may say no
 }
 
 $("pause").onclick = pause;
+$("restart").onclick = restart;
+$("full").onclick = fullScreen;
+$("full").hidden = document.querySelector("[data-for=full]").hidden = !document.fullscreenEnabled;
+$("help").onclick = () => openCard("keys");
+$("image").onclick = () => openCard("gallery");
+$("invite").onclick = () => openCard("share");
+$("copy-link").onclick = () => copyText($("link").textContent, $("copy-link"));
+$("quality").onchange = () => link.say({ type: "quality", best: Number($("quality").value) });
 $("record").onclick = () => link.say({ type: "record", on: state.recording === null });
-$("restart").onclick = () => link.say({ type: "restart", seed: null });
 $("dice").onclick = () => link.say({ type: "restart", seed: Math.floor(Math.random() * HIGHEST_DICE) });
-$("original").onclick = () => link.say({ type: "first_image" });
 $("seeds").onsubmit = (event) => {
   event.preventDefault();
   if ($("seed").value) link.say({ type: "restart", seed: Number($("seed").value) });
   $("screen").focus();
 };
-$("image").onclick = () => $("file").click();
+$("whole").onclick = () => $("whole").setAttribute("aria-pressed", document.body.classList.toggle("whole"));
+$("file-tile").onclick = () => $("file").click();
 $("file").onchange = () => begin($("file").files[0]);
+
+const SHORTCUTS = { " ": pause, f: fullScreen, "?": () => openCard("keys") };
 addEventListener("keydown", (event) => {
-  if (event.code !== "Space" || event.repeat || event.target.matches("input, button") || !state?.leads) return;
+  const act = SHORTCUTS[event.key.toLowerCase()];
+  if (!act || event.repeat || event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, dialog")) return;
+  if (event.key === " " && event.target.closest("button, a")) return; // that is pressed instead
   event.preventDefault();
-  pause();
+  act();
 });
-for (const button of document.querySelectorAll("nav button")) button.addEventListener("click", () => $("screen").focus());
+for (const button of document.querySelectorAll("nav button:not(.plain, #image)")) button.addEventListener("click", () => $("screen").focus());
 
 addEventListener("dragover", (event) => { event.preventDefault(); document.body.classList.add("dropping"); });
 addEventListener("dragleave", (event) => event.relatedTarget ?? document.body.classList.remove("dropping"));
@@ -181,57 +230,25 @@ addEventListener("drop", (event) => {
 });
 
 async function begin(image) {
+  $("gallery").close();
   if (!image) return;
   const answer = await fetch(`/image?tab=${tab}`, { method: "POST", body: image });
-  if (!answer.ok) say((await answer.text()).trim());
+  if (!answer.ok) complain((await answer.text()).trim());
   $("file").value = "";
-}
-
-// Recordings ----------------------------------------------------------------------------------------------------------
-
-function showTapes() {
-  const newest = state.recordings.at(-1);
-  if (!newest || newest.number === downloaded) return;
-  downloaded = newest.number;
-  if (!state.leads) return;
-  for (const part of ["video", "script"]) anchor(newest, part).click();
-  const close = element("button", "×"), title = element("b", newest.name);
-  close.onclick = () => $("tapes").replaceChildren();
-  close.setAttribute("aria-label", "Close");
-  const how = element("p", `${newest.frames} frames. Make them again:`), command = element("code", newest.replay);
-  $("tapes").replaceChildren(title, close, how, command, anchor(newest, "video", "Video"), anchor(newest, "script", "Actions"));
-}
-
-function anchor({ number }, part, words = "") {
-  const made = element("a", words);
-  made.href = `/recording/${number}/${part}`;
-  made.download = "";
-  return made;
-}
-
-// Small things --------------------------------------------------------------------------------------------------------
-
-function say(words) {
-  const close = element("button", "×");
-  close.onclick = () => $("tapes").replaceChildren();
-  $("tapes").replaceChildren(element("p", words), close);
-}
-
-function element(name, words) {
-  const made = document.createElement(name);
-  made.textContent = words;
-  return made;
 }
 
 function time(seconds) {
   return `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
 }
 
+// Caps and camera become the pads of two thumbs.
 function touchIsHere() {
-  $("thumbs").hidden = false;
   document.body.classList.add("touch");
+  $("thumbs").hidden = false;
+  $("stick").append($("caps"));
+  $("look").append($("pad"));
 }
 if (matchMedia("(pointer: coarse)").matches) touchIsHere();
 else addEventListener("touchstart", touchIsHere, { once: true, passive: true });
 
-window.mgPlay = { screen, link, input, state: () => state }; // for the console, and for tests
+window.mgPlay = { screen, link, input, gamepad, stillness, state: () => state }; // for the console, and for tests

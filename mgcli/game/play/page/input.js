@@ -1,4 +1,4 @@
-// Fingers: keys, mouse and touch become the letters that are held, in the order they were pressed, and how far to look.
+// Fingers: keys, mouse, touch and gamepad become the letters that are held, in the order they were pressed, and how far to look.
 
 const ARROWS = { ArrowUp: "up", ArrowDown: "down", ArrowLeft: "left", ArrowRight: "right" };
 const CAMERA = { up: "I", down: "K", left: "J", right: "L" }, MOVES = { up: "W", down: "S", left: "A", right: "D" };
@@ -9,6 +9,7 @@ export class Input {
   constructor({ canvas, stick, look, onKeys, onLook, onHold }) {
     Object.assign(this, { canvas, stick, onKeys, onLook, onHold });
     this.held = [];
+    this.sources = {}; // what each of keys, stick and gamepad holds
     this.moved = [0, 0];
     this.letters = "";
     this.mouse = this.single = false;
@@ -30,7 +31,7 @@ export class Input {
   }
 
   key(event, down) {
-    if (event.target.matches("input, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target.closest("input, select, dialog") || event.ctrlKey || event.metaKey || event.altKey) return;
     // where a key is and not what is on it, so that WASD is in the same place on every keyboard
     const letter = event.code in ARROWS ? this.arrows?.[ARROWS[event.code]] : event.code.replace(/^Key/, "");
     if (letter?.length !== 1 || !this.letters.includes(letter)) return;
@@ -39,18 +40,22 @@ export class Input {
   }
 
   press(letter, down, at) {
-    if (this.held.includes(letter) === down) return;
-    this.hold(down ? [...this.held, letter] : this.held.filter((other) => other !== letter), at);
+    const keys = this.sources.keys ?? [];
+    if (keys.includes(letter) !== down) this.hold("keys", down ? [...keys, letter] : keys.filter((other) => other !== letter), at);
   }
 
-  hold(letters, at = performance.now()) {
-    if (letters.join() === this.held.join()) return;
-    this.held = letters;
-    this.onKeys(letters.join(""), at);
+  hold(source, letters, at = performance.now()) {
+    this.sources[source] = letters;
+    const all = new Set(Object.values(this.sources).flat());
+    const held = [...new Set([...this.held.filter((letter) => all.has(letter)), ...all])];
+    if (held.join() === this.held.join()) return;
+    this.held = held;
+    this.onKeys(held.join(""), at);
   }
 
   release() {
-    this.hold([]);
+    this.sources = {};
+    this.hold("keys", []);
   }
 
   watchMouse() {
@@ -77,23 +82,28 @@ export class Input {
   }
 
   watchStick() {
-    const { stick } = this, knob = stick.firstElementChild;
+    const { stick } = this, knob = stick.querySelector("i");
     const place = (x, y) => { knob.style.transform = `translate(${x * 100}%, ${y * 100}%)`; };
-    const end = (event) => { place(0, 0); this.hold([], event.timeStamp); };
+    const end = (event) => { place(0, 0); this.hold("stick", [], event.timeStamp); };
     const lean = (event) => {
       if (!stick.hasPointerCapture(event.pointerId)) return;
       const box = stick.getBoundingClientRect();
       const x = ((event.clientX - box.left) / box.width) * 2 - 1, y = ((event.clientY - box.top) / box.height) * 2 - 1;
       const reach = Math.max(1, Math.hypot(x, y));
       place(x / reach, y / reach);
-      this.hold(this.lettersOf(x, y), event.timeStamp);
+      this.hold("stick", this.lettersOf(x, y), event.timeStamp);
     };
-    stick.addEventListener("pointerdown", (event) => { stick.setPointerCapture(event.pointerId); lean(event); });
+    stick.addEventListener("pointerdown", (event) => {
+      if (event.target.closest("button")) return; // a key of its own, at the rim
+      stick.setPointerCapture(event.pointerId);
+      lean(event);
+    });
     stick.addEventListener("pointermove", lean);
     stick.addEventListener("pointerup", end);
     stick.addEventListener("pointercancel", end);
   }
 
+  // Of a stick that leans that way.
   lettersOf(x, y) {
     const length = Math.hypot(x, y);
     if (length < DEAD) return [];
@@ -101,7 +111,11 @@ export class Input {
     const names = [];
     if (Math.abs(y) / length >= threshold) names.push(y < 0 ? "up" : "down");
     if (Math.abs(x) / length >= threshold) names.push(x < 0 ? "left" : "right");
-    return names.map((name) => MOVES[name]).filter((letter) => this.letters.includes(letter));
+    return this.known(names.map((name) => MOVES[name]));
+  }
+
+  known(letters) {
+    return letters.filter((letter) => this.letters.includes(letter));
   }
 
   watchLook(area) {

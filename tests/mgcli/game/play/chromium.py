@@ -25,7 +25,7 @@ FLAGS = (
 ).split()
 SECONDS_TO_START = 60
 OUTPUTS = Path(__file__).parents[4] / "outputs"
-KEY_CODES = {" ": 32, "Enter": 13, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
+KEY_CODES = {" ": 32, "Enter": 13, "Escape": 27, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
 
 
 def find_chromium() -> str | None:

@@ -16,6 +16,7 @@ from mgcli.game.play.request import PlayRequest
 from mgcli.game.play.server import PlayServer, listen
 from mgcli.game.request import game_request
 from mgcli.game.worlds import open_models
+from tests.mgcli.game.play.chromium import Chromium, Page, chromium
 from tests.mgcli.game.play.visitor import Visitor
 from wan.fast.engine import Engine
 from wan.game.models import GameModels
@@ -37,6 +38,27 @@ def tiny_request(folder: Path, **changes: Any) -> PlayRequest:
 @pytest.fixture
 def request_for(tmp_path: Path) -> Callable[..., PlayRequest]:
     return partial(tiny_request, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
+    with chromium(tmp_path_factory.mktemp("browser")) as one:
+        yield one
+
+
+def opened(browser: Chromium, server: Running, **size: Any) -> Page:
+    """A page of somebody new, with pictures in it."""
+    page = browser.open(server.links[-1], **size)
+    page.wait_for("window.mgPlay && mgPlay.screen.frames > 2")
+    return page
+
+
+def playing_page(browser: Chromium, server: Running, **size: Any) -> Page:
+    """One that leads, whoever did before."""
+    page = opened(browser, server, **size)
+    page.evaluate("mgPlay.link.say({ type: 'lead' })")
+    page.wait_for("mgPlay.state()?.leads")
+    return page
 
 
 class Running:

@@ -9,17 +9,9 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageStat
 
-from tests.mgcli.game.play.chromium import Chromium, Page, chromium
-from tests.mgcli.game.play.conftest import Running, tiny_request
+from tests.mgcli.game.play.chromium import Chromium, Page
+from tests.mgcli.game.play.conftest import Running, opened, playing_page, tiny_request
 from wan.game.models import GameModels
-
-FRAMES = "mgPlay.screen.frames"
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
-    with chromium(tmp_path_factory.mktemp("browser")) as one:
-        yield one
 
 
 @pytest.fixture(scope="module")
@@ -32,17 +24,10 @@ def server(models: GameModels, tmp_path_factory: pytest.TempPathFactory) -> Iter
 @pytest.fixture(scope="module")
 def page(browser: Chromium, server: Running) -> Iterator[Page]:
     """One for all tests; each leaves it playing."""
-    page = opened(browser, server)
-    page.wait_for("mgPlay.state()?.leads")
+    page = playing_page(browser, server)
     yield page
     errors = page.close()
     assert not errors, errors
-
-
-def opened(browser: Chromium, server: Running, **size) -> Page:
-    page = browser.open(server.links[-1], **size)
-    page.wait_for(f"window.mgPlay && {FRAMES} > 2")
-    return page
 
 
 def wait_until_lit(page: Page, letter: str) -> None:
@@ -121,17 +106,29 @@ def test_another_image(page: Page, tmp_path: Path):
     Image.linear_gradient("L").save(tmp_path / "ramp.png")
     node = page.call("DOM.querySelector", nodeId=page.call("DOM.getDocument")["root"]["nodeId"], selector="#file")
     page.call("DOM.setFileInputFiles", files=[str(tmp_path / "ramp.png")], nodeId=node["nodeId"])
-    page.wait_for("mgPlay.state().image === 'your image' && !document.getElementById('original').hidden")
-    page.click("#original")
+    page.wait_for("mgPlay.state().image === 'your image'")
+    page.click("#image")
+    page.wait_for("document.querySelector('#images [aria-current]')?.textContent === 'yours'")
+    page.wait_for("[...document.querySelectorAll('#images img')].every((image) => image.naturalWidth === 320)")
+    page.click("#images .tile:nth-child(3)")
+    page.wait_for("mgPlay.state().image === 'dusk.png' && !document.getElementById('gallery').open")
+    page.click("#image")
+    page.click("#images .tile:nth-child(2)")
     page.wait_for("mgPlay.state().image === 'garden.png'")
 
 
-def test_a_recording_is_downloaded_with_its_script(page: Page, browser: Chromium, tmp_path: Path):
+def test_a_recording_is_downloaded_with_its_script(page: Page, browser: Chromium, server: Running, tmp_path: Path):
     browser.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    page.wait_for("mgPlay.screen.last.number > 24")
     page.click("#record")
     page.wait_for("mgPlay.state().recording > 12")
     page.click("#record")
-    page.wait_for("document.querySelector('#tapes code')?.textContent.startsWith('mg generate --actions')")
+    page.wait_for("document.querySelector('#tape code')?.textContent.startsWith('mg generate --actions')")
+    told = page.evaluate("document.querySelector('#tape p').textContent")
+    (cut,) = server.play.session.tape.finished
+    whole = cut.first_frame + cut.frames
+    assert f"{cut.frames} frames" in told and f"from the start of the world, {whole} frames" in told
+    assert page.evaluate("document.getElementById('said').textContent") == f"Recorded play_1.mp4, {cut.frames} frames"
     deadline = time.monotonic() + 10
     while sorted(path.suffix for path in tmp_path.iterdir()) != [".json", ".mp4"]:
         assert time.monotonic() < deadline, list(tmp_path.iterdir())
@@ -139,21 +136,21 @@ def test_a_recording_is_downloaded_with_its_script(page: Page, browser: Chromium
 
 
 def test_thumbs_on_a_phone(browser: Chromium, server: Running):
-    page = opened(browser, server, width=390, height=844, touch=True)
-    page.click("#hint button")
-    page.wait_for("mgPlay.state().leads")
+    page = playing_page(browser, server, width=390, height=844, touch=True)
     left, top, width, height = page.evaluate(
         "(() => { const b = document.getElementById('stick').getBoundingClientRect(); return [b.left, b.top, b.width, b.height]; })()"
     )
     stick = (left + width / 2, top + height * 0.1)
     page.touch("touchStart", stick)
     wait_until_lit(page, "W")
-    page.touch("touchStart", stick, (220, 500))
-    for x in range(220, 380, 10):
-        page.touch("touchMove", stick, (x, 500))
+    right, middle = page.evaluate(
+        "(() => { const b = document.getElementById('look').getBoundingClientRect(); return [b.left, b.top + b.height / 2]; })()"
+    )
+    page.touch("touchStart", stick, (right + 20, middle))
+    for x in range(20, 160, 10):
+        page.touch("touchMove", stick, (right + x, middle))
     page.wait_for("document.querySelector('#pad.lit') !== null")
     assert Image.open(page.keep_picture("play_phone")).size == (780, 1688)
     page.touch("touchEnd")
     page.wait_for("!document.querySelector('#caps .lit')")
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing sticks out"
     assert not page.close()

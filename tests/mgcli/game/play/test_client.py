@@ -98,6 +98,17 @@ def test_levels_go_down_with_losses_and_up_with_patience():
     assert pace.level == LEVELS[0]
 
 
+def test_a_page_may_want_less_than_the_best():
+    pace = Pace(0.0)
+    pace.limit(3)
+    pace.block(lost=0, now=1e6)
+    assert pace.step == 3
+    pace.block(lost=1, now=1e6)
+    assert pace.step == 4, "and get less still"
+    pace.limit(0)
+    assert pace.level == LEVELS[0]
+
+
 def test_a_worse_level_is_smaller():
     rng = np.random.default_rng(0)
     frame = frames(0)[0]

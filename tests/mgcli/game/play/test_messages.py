@@ -12,12 +12,13 @@ GOOD = [
     {"type": "keys", "keys": "", "at": 0},
     {"type": "look", "right": -3, "down": 0.5},
     {"type": "got", "frames": 7},
+    {"type": "quality", "best": 0},
     {"type": "lead"},
     {"type": "pause", "on": True},
     {"type": "record", "on": False},
     {"type": "restart", "seed": None},
     {"type": "restart", "seed": 2**53 - 1},
-    {"type": "first_image"},
+    {"type": "image", "number": 3},
 ]
 BAD = [
     "", "null", "[]", "{}", "1", "W", '"lead"', "[" * 500, '{"a":' * 80, "9" * 400, "\x00", "😀" * 100,
@@ -28,6 +29,7 @@ BAD = [
     '{"type": "look", "right": 1e999, "down": 0}', '{"type": "look", "right": ' + "9" * 300 + ', "down": 0}',
     '{"type": "look", "right": "1", "down": 0}', '{"type": "got", "frames": 1.5}', '{"type": "got", "frames": -1}',
     '{"type": "pause", "on": 1}', '{"type": "pause", "on": null}', '{"type": "restart", "seed": -1}',
+    '{"type": "quality", "best": 6}', '{"type": "quality"}', '{"type": "image", "number": "garden.png"}', '{"type": "image", "number": -1}', '{"type": "image", "number": 1.5}',
     '{"type": "restart", "seed": 9007199254740992}', '{"type": "restart"}', '{"type": "lead", "image": "/etc/passwd"}',
     '{"type": ["lead"]}', '{"type": {"lead": 1}}', '{"type": "open", "path": "/etc/passwd"}', '{"type": null}',
 ]  # fmt: skip

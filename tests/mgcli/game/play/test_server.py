@@ -20,6 +20,7 @@ from mgcli.game.play.hub import MOST_CLIENTS
 from mgcli.game.play.images import LARGEST_FILE, decode_image
 from tests.mgcli.game.play.conftest import FAST, Running, tiny_request
 from tests.mgcli.game.play.test_messages import mangled
+from tests.mgcli.game.play.visitor import Visitor
 from wan.game.conditions import image_tensor
 from wan.game.models import GameModels
 
@@ -122,6 +123,35 @@ def test_a_page_that_says_nothing_stalls_nobody(server: Running):
         assert slow.pace.step > 0
 
 
+def test_a_page_gets_the_quality_it_wants(server: Running):
+    visitor = server.visitor
+    with visitor.page() as page, visitor.page() as other:
+        page.until(phase="playing")
+        page.say("quality", best=5)
+        page.until(quality=30)
+        first = next(page.frames())
+        assert all(
+            shown.number % 3 == 0 for shown, _ in zip(page.frames(), range(12)) if shown.number > first.number + 24
+        )
+        other.hear()
+        assert other.until(phase="playing")["quality"] > 30
+
+
+def test_a_link_to_share_is_for_who_plays_on_a_network(serving: Callable[..., Running]):
+    running = serving(host="0.0.0.0")
+    visitor = running.visitor
+    with visitor.page() as page, visitor.page() as watcher:
+        page.until(leads=True, link=running.links[-1])
+        watcher.until(leads=False, link=None)
+        assert Visitor(running.links[-1]).get("/?" + page.state["link"].split("?")[1]).status == 303
+        page.until(link=running.links[-1])
+
+
+def test_there_is_nothing_to_share_on_one_machine(server: Running):
+    with server.visitor.page() as page:
+        page.until(leads=True, link=None)
+
+
 def test_restart_seed_pause_from_the_page(serving: Callable[..., Running]):
     with serving().visitor.page() as page:
         page.until(phase="playing", world=1)
@@ -150,7 +180,12 @@ def test_start_images_from_the_page(server: Running):
             assert visitor.post(f"/image?tab={page.tab}", picture(kind=kind)).status == 204
         page.until(image="your image", phase="playing")
         assert visitor.post(f"/image?tab={watcher.tab}", picture()).status == 409
-        page.say("first_image")
+        own = [entry for entry in page.state["gallery"] if entry["own"]]
+        assert [entry["current"] for entry in own] == [False, False, True], "png, jpeg and webp differ a little"
+        seen = visitor.get(f"/image/{own[0]['number']}")
+        assert seen.headers["content-type"] == "image/jpeg" and Image.open(io.BytesIO(seen.body)).size == (320, 213)
+        assert visitor.get("/image/999").status == 404
+        page.say("image", number=0)
         page.until(image="garden.png")
 
 

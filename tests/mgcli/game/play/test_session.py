@@ -123,16 +123,19 @@ def test_restart_seed_and_image(playing: Callable[..., Playing]):
     assert np.array_equal(play.next_of(2).video, first.video), "the same again"
     play.session.restart(seed=6)
     assert not np.array_equal(play.next_of(3).video, first.video)
-    play.session.restart(seed=5, image=Image.new("RGB", (64, 64), "red"))
+    play.session.restart(seed=5)
+    play.session.add_image(Image.new("RGB", (64, 64), "red"))
     assert not np.array_equal(play.next_of(4).video, first.video)
     assert play.session.describe()["image"] == "your image"
-    play.session.restore_image()
+    play.session.choose_image(0)
     assert np.array_equal(play.next_of(5).video, first.video)
     assert play.session.describe()["image"] == GARDEN.name
+    with pytest.raises(ValueError, match="no start image 99"):
+        play.session.choose_image(99)
     assert play.phases[0] == "starting" and "playing" in play.phases
 
 
-@pytest.mark.parametrize("begin_anew", [PlaySession.restart, PlaySession.restore_image])
+@pytest.mark.parametrize("begin_anew", [PlaySession.restart, lambda session: session.choose_image(0)])
 def test_what_was_tapped_before_a_world_is_not_done_in_it(
     playing: Callable[..., Playing], begin_anew: Callable[[PlaySession], None]
 ):
@@ -153,7 +156,7 @@ def test_a_recording_replays_to_the_same_latents(playing: Callable[..., Playing]
     """Begun in the middle of a world, as a user does; the script goes back to its start."""
     play = playing(save_latents=True, seed=3)
     if own_image:
-        play.session.restart(image=Image.linear_gradient("L").convert("RGB"))
+        play.session.add_image(Image.linear_gradient("L").convert("RGB"))
         play.next_of(2)
     play.next()
     for keys, mouse in [("W", 0), ("WA", 37), ("", 11), ("D", -13)]:
@@ -176,7 +179,7 @@ def test_a_recording_replays_to_the_same_latents(playing: Callable[..., Playing]
     output = tmp_path / "again.mp4"
     assert command[:2] == ["mg", "generate"]
     assert run(mg.app, [*command[1:], "--save_latents", "--output", str(output), "--quiet"]) == 0
-    assert count_frames(output) == cut.first_frame + cut.frames
+    assert count_frames(output) == cut.describe()["replay_frames"] == cut.first_frame + cut.frames
     recorded = load_file(cut.files["latents"])["latents"]
     again = load_file(tmp_path / "again_latents.safetensors")["latents"]
     assert again[:, :, -recorded.shape[2] :].equal(recorded)
