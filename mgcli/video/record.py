@@ -46,6 +46,7 @@ def again(request: Wan22Request, generation: Generation, made: ResolvedRequest, 
         video |= {"size": request.size, "any_size": request.any_size}
     decided: dict[str, Any] = {
         "ckpt_dir": checkpoint_folder(request),
+        "config_path": None,
         "prompt_file": None,
         "save_file": path,
         "overwrite": False,
@@ -68,5 +69,6 @@ def run_facts(request: Wan22Request, generation: Generation) -> dict[str, Any]:
         "attention": in_use(parts.device, parts.dtype),
         "peak_gib": peak_gib(parts.device),
         "checkpoint": str(checkpoint_folder(request)),
+        "config_path": request.config_path,
         "versions": versions(),
     }

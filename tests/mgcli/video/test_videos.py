@@ -317,7 +317,7 @@ def test_the_record_says_which_preset_was_taken(t2v, tmp_path, monkeypatch):
     assert ours["videos"][0]["seed"] != 8
     _, mine, _ = t2v(*given, "--config_path", "configs/wan22/mine.yaml")
     assert mine["videos"][0]["seed"] == 8
-    taken = [json.loads((tmp_path / name).read_text())["request"]["config_path"] for name in ("a.json", "a-2.json")]
+    taken = [json.loads((tmp_path / name).read_text())["config_path"] for name in ("a.json", "a-2.json")]
     assert taken == [None, str(tmp_path / "configs/wan22/mine.yaml")]
 
 
