@@ -13,8 +13,8 @@ from tests.gpu.measures import clips, worlds
 from wanmini import judge_world
 from wanmini.judge import SIZE, by_rollout
 
-WITHIN = 0.3  # dB, in the mean: bfloat16 and float16 pictures
-EACH = 1.5  # dB, of each: where a world goes its own way after a rounding, it does so in one place
+# dB: bfloat16 on a CPU is 0.02 away for worlds and 0.13 for clips, and 0.18 at most
+WITHIN, EACH = 0.3, 1.0  # in the mean, and of each
 
 
 @leg(60)
