@@ -36,6 +36,7 @@ LIMITS = {
     "sample_guide_scale": (0.0, 100.0),
     "base_seed": (-(2**63), 2**63 - 1),
 }
+Residency = Literal["both", "one", "stream"]  # of the experts on the device: both, one at a time, block by block
 
 
 @dataclass(frozen=True)

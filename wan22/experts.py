@@ -16,7 +16,7 @@ import torch
 from wan.device import release
 from wan.fast.offload import stream_blocks
 from wan.modules.model import WanModel
-from wan22.memory import Residency
+from wan22.config import Residency
 from wan22.plan import Expert
 
 Load = Callable[[Expert, torch.device], WanModel]

@@ -18,9 +18,9 @@ from torch import Tensor
 from wan.device import wait_for
 from wan.refusal import Refusal
 from wan22 import image as images
-from wan22.config import ResolvedRequest
+from wan22.config import Residency, ResolvedRequest
 from wan22.experts import Experts
-from wan22.memory import Phase, Residency, activation_bytes, expert_bytes, explain
+from wan22.memory import Phase, activation_bytes, expert_bytes, explain
 from wan22.parts import Parts
 from wan22.pipeline import StepDone, VideoConditions, denoise, draw_noise, one_by_one, phase_by_phase
 from wan22.plan import Expert, PlannedVideo

@@ -11,8 +11,8 @@ from wan.device import GIB
 from wan.fast.expert import OptimizedWanModel
 from wan.fast.fp8 import quantise
 from wan.refusal import Refusal
+from wan22.config import Residency
 
-Residency = Literal["both", "one", "stream"]
 Phase = Literal["text", "image", "denoise", "decode"]
 # of less memory than a residency: what to do, and the settings that do it
 LIGHTER = {

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mgcli.app.models import MODELS, models_dir, problems
 from mgcli.app.presets import find_config, load_preset, read_text, resolve
-from wan22.config import Request, find_task, parse_size, seeded
+from wan22.config import Request, Residency, find_task, parse_size, seeded
 from wan22.plan import PlannedVideo, planned
 from wanmini import sizes
 
@@ -33,7 +33,7 @@ class Wan22Request(Request):
     save_latents: bool = False
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    residency: Literal["auto", "both", "one", "stream"] = "auto"
+    residency: Literal["auto"] | Residency = "auto"
     t5_cpu: bool = False
     vae_tiling: bool = False
     reference: bool = False
