@@ -52,12 +52,11 @@ function learn(news) {
   if (document.activeElement !== $("seed")) $("seed").value = state.seed;
   const paused = state.phase === "paused", recording = state.recording !== null;
   for (const [name, is] of Object.entries({ watching: !state.leads, paused, recording })) document.body.classList.toggle(name, is);
-  $("pause").querySelector("span").textContent = paused ? "Play" : "Pause";
+  $("pause").querySelector("span").textContent = $("pause").ariaLabel = paused ? "Play" : "Pause";
   $("record").querySelector("span").textContent = recording ? time(state.recording / state.frames_per_second) : "Record";
-  $("record").setAttribute("aria-pressed", recording);
-  $("record").setAttribute("aria-label", recording ? "Stop recording" : "Record");
-  for (const button of document.querySelectorAll("nav :is(button:not(.plain), input), #images button")) button.disabled = !state.leads;
+  $("record").ariaLabel = recording ? "Stop recording" : "Record";
   fillGallery(state.gallery, (number) => link.say({ type: "image", number }));
+  for (const button of document.querySelectorAll("nav :is(button:not(.plain), input), #images button")) button.disabled = !state.leads;
   $("invite").hidden = document.querySelector("[data-for=invite]").hidden = !state.link;
   fillShare(state.link);
   const saved = showTapes(state.recordings, state.leads);
