@@ -170,7 +170,7 @@ function hint() {
   const touch = document.body.classList.contains("touch"), held = document.body.classList.contains("held");
   if (state && !state.leads) return [state.taken ? "You are watching" : "Nobody plays", "Take over", () => link.say({ type: "lead" })];
   if (state?.note) return [state.note];
-  if (still) return ["The view no longer changes: turn away, or", "Restart", restart];
+  if (still) return ["The view stands still: turn, or", "Restart", restart];
   if (state?.mouse && !held && !touch) return [`Click the picture to ${input.arrows.up === "I" ? "look around" : "steer"} with the mouse`];
   return [""];
 }

@@ -294,7 +294,7 @@ def test_a_hint_when_the_view_no_longer_changes(page: Page):
     hint = "document.getElementById('hint').textContent"
     page.evaluate("mgPlay.stillness.copy = () => new Uint8ClampedArray(16 * 9 * 4)")
     page.key("w", down=True)
-    page.wait_for(f"{hint}.startsWith('The view no longer changes')")
+    page.wait_for(f"{hint}.startsWith('The view stands still')")
     page.key("w", down=False)
     page.wait_for(f"!{hint}.startsWith('The view')")
     page.evaluate("delete mgPlay.stillness.copy")
