@@ -304,10 +304,10 @@ def test_what_counts_as_a_change(page: Page):
     """Noise does not, the next corner does."""
     differ = "import('/still.js').then(({ difference }) => difference(%s, %s))"
     flat = [100] * 576
-    assert page.evaluate(differ % (json.dumps(flat), json.dumps([c + i % 3 for i, c in enumerate(flat)]))) < 3
-    assert (
-        page.evaluate(differ % (json.dumps(flat), json.dumps([c + 40 * (i % 64 < 12) for i, c in enumerate(flat)]))) > 3
-    )
+    noisy = [c + i % 9 for i, c in enumerate(flat)]
+    corner = [c + 90 * (i % 64 < 12) for i, c in enumerate(flat)]
+    assert page.evaluate(differ % (json.dumps(flat), json.dumps(noisy))) < 10
+    assert page.evaluate(differ % (json.dumps(flat), json.dumps(corner))) > 10
 
 
 # --- a link for another device ----------------------------------------------------------------------------------------
