@@ -24,6 +24,7 @@ from mgcli.game.play.images import LARGEST_FILE, decode_image
 
 PAGE = Path(__file__).parent / "page"
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+IMAGE_NUMBER = re.compile(r"[0-9]{1,9}")
 TAB = re.compile(r"[a-z0-9]{8,32}")  # a page's name for itself
 MESSAGES_PER_SECOND, MESSAGES_AT_ONCE = 300, 600  # a mouse at 144 Hz and a word for every frame are half of that
 SECONDS_TO_UPLOAD = 60
@@ -35,7 +36,7 @@ def routes() -> list[BaseRoute]:
         *(Route(address_of(path), partial(page_file, content=path.read_bytes(), path=path)) for path in PAGE.iterdir()),
         WebSocketRoute("/socket", socket),
         Route("/image", start_image, methods=["POST"]),
-        Route("/image/{number:int}", thumbnail),
+        Route("/image/{number}", thumbnail),
         Route("/recording/{number}/video", partial(recording, part="video")),
         Route("/recording/{number}/script", partial(recording, part="record")),
     ]
@@ -60,7 +61,8 @@ async def recording(request: Request, part: str) -> Response:
 
 async def thumbnail(request: Request) -> Response:
     hub: Hub = request.app.state.hub
-    jpeg = hub.session.gallery.thumbnail(request.path_params["number"])
+    number = request.path_params["number"]
+    jpeg = hub.session.gallery.thumbnail(int(number)) if IMAGE_NUMBER.fullmatch(number) else None
     return Response(jpeg, media_type="image/jpeg") if jpeg else PlainTextResponse("There is no such image.\n", 404)
 
 

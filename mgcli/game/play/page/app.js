@@ -52,12 +52,11 @@ function learn(news) {
   if (document.activeElement !== $("seed")) $("seed").value = state.seed;
   const paused = state.phase === "paused", recording = state.recording !== null;
   for (const [name, is] of Object.entries({ watching: !state.leads, paused, recording })) document.body.classList.toggle(name, is);
-  $("pause").querySelector("span").textContent = paused ? "Play" : "Pause";
+  $("pause").querySelector("span").textContent = $("pause").ariaLabel = paused ? "Play" : "Pause";
   $("record").querySelector("span").textContent = recording ? time(state.recording / state.frames_per_second) : "Record";
-  $("record").setAttribute("aria-pressed", recording);
-  $("record").setAttribute("aria-label", recording ? "Stop recording" : "Record");
-  for (const button of document.querySelectorAll("nav :is(button:not(.plain), input), #images button")) button.disabled = !state.leads;
+  $("record").ariaLabel = recording ? "Stop recording" : "Record";
   fillGallery(state.gallery, (number) => link.say({ type: "image", number }));
+  for (const button of document.querySelectorAll("nav :is(button:not(.plain), input), #images button")) button.disabled = !state.leads;
   $("invite").hidden = document.querySelector("[data-for=invite]").hidden = !state.link;
   fillShare(state.link);
   const saved = showTapes(state.recordings, state.leads);
@@ -171,7 +170,7 @@ function hint() {
   const touch = document.body.classList.contains("touch"), held = document.body.classList.contains("held");
   if (state && !state.leads) return [state.taken ? "You are watching" : "Nobody plays", "Take over", () => link.say({ type: "lead" })];
   if (state?.note) return [state.note];
-  if (still) return ["The view no longer changes: turn away, or", "Restart", restart];
+  if (still) return ["The view stands still: turn, or", "Restart", restart];
   if (state?.mouse && !held && !touch) return [`Click the picture to ${input.arrows.up === "I" ? "look around" : "steer"} with the mouse`];
   return [""];
 }

@@ -8,12 +8,16 @@ const SHOULDERS = { 4: "Z", 5: "C" };
 
 export class Gamepad {
   constructor({ input, onPause, onFound }) {
-    Object.assign(this, { input, onPause, onFound, started: false, at: 0 });
-    addEventListener("gamepadconnected", () => { this.onFound(); this.ask(performance.now()); });
+    Object.assign(this, { input, onPause, onFound, asking: false, started: false, at: 0 });
+    addEventListener("gamepadconnected", () => {
+      this.onFound();
+      if (!this.asking) this.ask(performance.now());
+    });
   }
 
   ask(now) {
     const pad = [...navigator.getGamepads()].find((pad) => pad?.mapping === "standard");
+    this.asking = Boolean(pad);
     if (!pad) return this.input.hold("gamepad", []);
     this.read(pad, Math.min(now - this.at, 100) / 1000);
     this.at = now;

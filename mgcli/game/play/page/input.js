@@ -31,7 +31,8 @@ export class Input {
   }
 
   key(event, down) {
-    if (event.target.closest("input, select, dialog") || event.ctrlKey || event.metaKey || event.altKey) return;
+    // what is let go is let go anywhere
+    if (down && (event.target.closest("input, select, dialog") || event.ctrlKey || event.metaKey || event.altKey)) return;
     // where a key is and not what is on it, so that WASD is in the same place on every keyboard
     const letter = event.code in ARROWS ? this.arrows?.[ARROWS[event.code]] : event.code.replace(/^Key/, "");
     if (letter?.length !== 1 || !this.letters.includes(letter)) return;

@@ -1,9 +1,10 @@
 // Whether the view has stopped changing although the player does something: a small copy of it now and then, compared with
-// those of the last seconds. A picture never stands quite still, so a little change is none.
+// those of the last seconds. A generated picture never stands quite still, so a little change is none.
 
 const WIDTH = 16, HEIGHT = 9;
 const EVERY = 500, SECONDS = 4; // ms between two copies; how long without a change
-const LITTLE = 3; // of 255, the mean difference of two copies
+// Of 255, the mean difference of two copies: the embedded world drifts by 7 to 9 where nobody moves, and walking makes 30 and more.
+const LITTLE = 10;
 
 export class Stillness {
   constructor(canvas) {

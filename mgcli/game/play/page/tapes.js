@@ -38,15 +38,12 @@ function anchor({ number }, part, words = "") {
   return element("a", { href: `/recording/${number}/${part}`, download: "" }, words);
 }
 
-// Browsers have a clipboard for pages on this machine or with https only; elsewhere the text is selected, for Ctrl-C.
-export async function copyText(text, button, source = button.previousElementSibling) {
+// The newer way to the clipboard is closed to pages that come without https.
+export function copyText(text, button) {
+  const give = (event) => { event.preventDefault(); event.clipboardData.setData("text/plain", text); };
+  document.addEventListener("copy", give, { once: true });
+  document.execCommand("copy");
   const before = button.textContent;
-  try {
-    await navigator.clipboard.writeText(text);
-    button.textContent = "Copied";
-  } catch {
-    getSelection().selectAllChildren(source);
-    button.textContent = "Selected";
-  }
+  button.textContent = "Copied";
   setTimeout(() => { button.textContent = before; }, 1500);
 }

@@ -112,7 +112,7 @@ def test_the_page_keeps_its_own_policy(server: Running):
 PATHS = [
     "/../pyproject.toml", "/..%2f..%2fpyproject.toml", "/page/../../mg.py", "/%2e%2e/guard.py", "/index.html", "//etc/passwd",
     "/recording/../../../etc/passwd/video", "/recording/0/video", "/recording/-1/video", "/recording/1/record",
-    "/recording/" + "9" * 5000 + "/video", "/recording/1%00/video", "/app.js/", "/app.js%00", "/socket",
+    "/recording/" + "9" * 5000 + "/video", "/recording/1%00/video", "/image/-1", "/image/" + "9" * 5000, "/image/../1", "/app.js/", "/app.js%00", "/socket",
 ]  # fmt: skip
 
 
