@@ -139,6 +139,10 @@ def missing(files: list[RemoteFile], folder: Path) -> list[RemoteFile]:
 
 
 def require_space(folder: Path, needed: int) -> None:
+    if folder.parts[0] == "~":
+        raise ValueError(
+            "no home folder is known here (HOME is not set): say with --dir or MG_MODELS where models live"
+        )
     existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     free = shutil.disk_usage(existing).free
     if needed > free:

@@ -43,7 +43,14 @@ def run(app: Any, arguments: list[str]) -> int:
 
 
 def describe(error: BaseException) -> tuple[str, int]:
-    """The line to show and the exit code."""
+    """The line to show and the exit code; notes that were added on the way come last."""
+    line, code = _described(error)
+    cause = error.__cause__
+    notes = [*getattr(error, "__notes__", []), *getattr(cause, "__notes__", [])]
+    return "; ".join([line, *notes]), code
+
+
+def _described(error: BaseException) -> tuple[str, int]:
     if isinstance(error, KeyboardInterrupt):
         return "interrupted", INTERRUPTED
     if isinstance(error, typer.Abort):

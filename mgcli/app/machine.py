@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from wan.device import GIB
+from wan.video import ffmpeg as program
+from wan.video.encoder import require_encoder
 
 PACKAGES = (
     "torch",
@@ -81,16 +83,17 @@ def host() -> dict[str, Any]:
 
 
 def ffmpeg() -> dict[str, str | None]:
-    import imageio_ffmpeg
-
+    """The program that writes videos, and what is wrong with it: it is made to encode and asked its version."""
+    path = version = problem = None
     try:
-        return {
-            "path": imageio_ffmpeg.get_ffmpeg_exe(),
-            "version": imageio_ffmpeg.get_ffmpeg_version(),
-            "problem": None,
-        }
-    except RuntimeError as error:
-        return {"path": None, "version": None, "problem": str(error).splitlines()[0]}
+        path = program.program()
+        require_encoder()
+        version = program.version(path)
+        if program.is_too_old(version):
+            problem = f"{path} is ffmpeg {version}; the oldest known to work is {'.'.join(map(str, program.OLDEST))}"
+    except (ValueError, RuntimeError) as error:
+        problem = str(error).splitlines()[0]
+    return {"path": path, "version": version, "problem": problem}
 
 
 def disk(folder: Path) -> dict[str, Any]:

@@ -66,12 +66,17 @@ def find_model(name: str) -> Model:
 
 
 def models_dir(chosen: Path | None = None) -> Path:
-    return (chosen or Path(os.environ.get("MG_MODELS") or "~/.cache/mgcli/models")).expanduser()
+    return expanded(chosen or os.environ.get("MG_MODELS") or "~/.cache/mgcli/models")
+
+
+def expanded(given: str | Path) -> Path:
+    """With the home folder for ~; as it stands where none is known, as a shell does."""
+    return Path(os.path.expanduser(given))
 
 
 def checkpoint_file(given: str) -> Path:
     """A file or folder, or the name of a model that `mg download` has fetched."""
-    path = Path(given).expanduser()
+    path = expanded(given)
     if path.exists() or given not in MODELS:
         return path
     return models_dir() / MODELS[given].folder / MODELS[given].files[-1]

@@ -2,7 +2,7 @@
 
 What is finished is not lost: a name that is taken gives way to the next one (demo-2.mp4) unless --overwrite was given. No
 two files of a run are one, none is one that the run reads, and nobody else writes them meanwhile: beside each lies a lock,
-which ends with its process however that ends. Two names of one file are one file.
+which ends with its process however that ends. Two names of one file are one file. And ffmpeg can encode, which is tried.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from mgcli.app.console import console
+from wan.video.encoder import require_encoder
 
 Files = Mapping[str, Path]  # what each is, such as "record"; the one that the user named is among them
 LONGEST_ADDITION = len("..whole.mp4")  # to a name, while its file is made
@@ -41,6 +42,7 @@ class Outputs:
         self._locks = ExitStack()
 
     def __enter__(self) -> Self:
+        require_encoder()
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -72,7 +72,9 @@ def find_config(name: str | Path, given: bool = False) -> Path:
 def write_request(path: Path, request: Any, extra: dict[str, Any]) -> None:
     """The resolved request as JSON beside an output, with what only the run knows (versions, timings) in `extra`."""
     record = {"request": dataclasses.asdict(request), **extra}
-    path.write_text(json.dumps(record, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(json.dumps(record, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
+    part.replace(path)
 
 
 def _checked(key: str, value: Any, expected: Any) -> Any:

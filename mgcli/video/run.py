@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
@@ -37,7 +39,8 @@ def make_videos(request: Wan22Request, videos: list[PlannedVideo], image: Image.
         made = []
         with out_of_memory_as(lambda _: generation.out_of_memory(request.vae_tiling)):
             for i in watched(generation):
-                write_video(paths[i], find_task(request.task).fps, generation.frames(i, request.vae_tiling))
+                with latents_kept(paths[i], generation, i):
+                    write_video(paths[i], find_task(request.task).fps, generation.frames(i, request.vae_tiling))
                 latents = write_latents(paths[i], generation, i) if request.save_latents else {}
                 made.append(write_record(paths[i], request, generation, i, latents))
     return {"videos": made}
@@ -88,6 +91,26 @@ def write_video(path: Path, fps: int, chunks: Iterable[np.ndarray]) -> None:
     with VideoWriter(path, fps) as writer:
         for frames in chunks:
             writer.write(frames)
+
+
+@contextmanager
+def latents_kept(path: Path, generation: Generation, i: int) -> Iterator[None]:
+    """The steps take minutes: what they came to is not lost with a video that cannot be written, or not be decoded."""
+    for stale in (path.with_suffix(".json"), path.with_suffix(".safetensors")):
+        stale.unlink(missing_ok=True)  # of the video that is replaced
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        with suppress(OSError, RuntimeError):
+            error.add_note(f"the latents are kept: {keep_latents(path, generation, i)}")
+        raise
+
+
+def keep_latents(path: Path, generation: Generation, i: int) -> str:
+    """Beside the video that was to be, or where temporary files go."""
+    with suppress(OSError):
+        return write_latents(path, generation, i)["latents"]
+    return write_latents(Path(mkdtemp(prefix="wan22_")) / path.name, generation, i)["latents"]
 
 
 def write_latents(path: Path, generation: Generation, i: int) -> dict[str, str]:

@@ -10,8 +10,9 @@ import queue
 import signal
 import subprocess
 import threading
-from contextlib import suppress
+from contextlib import closing, suppress
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 
@@ -20,21 +21,44 @@ from wan.video.fragments import Sample
 
 QUALITY = "17"  # x264's constant rate factor: hard to tell from the source
 SECONDS_TO_ENCODE = 120  # one write; far more than any takes
+TRIAL = (64, 64)
+
+
+def require_encoder() -> None:
+    """Before anything that takes long: a program that is broken, or is no ffmpeg, is a mistake that can be mended."""
+    try:
+        _try(ffmpeg.program())
+    except (OSError, RuntimeError, subprocess.TimeoutExpired) as error:
+        reason = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error).splitlines()[0]
+        raise ValueError(
+            f"no video can be written ({reason}): IMAGEIO_FFMPEG_EXE names the program, else it is imageio-ffmpeg's own; "
+            "mg doctor says which it is"
+        ) from error
+
+
+@lru_cache  # what works is not tried again
+def _try(program: str) -> None:
+    with closing(Encoder(*TRIAL, Fraction(25), program)) as encoder:
+        encoder.encode(np.zeros((1, *TRIAL, 3), np.uint8))
 
 
 class Encoder:
     """ffmpeg as a function from frames to H.264 samples. It speaks FLV to us: each tag of that is one sample."""
 
-    def __init__(self, height: int, width: int, fps: Fraction):
+    def __init__(self, height: int, width: int, fps: Fraction, program: str | None = None):
         if height % 2 or width % 2:
             raise ValueError(f"frames of {height}x{width} cannot be H.264 with 4:2:0 colour: both sides must be even")
         self.config = b""  # the decoder's, there with the first sample
         self._size = (height, width, 3)
         self._samples: queue.Queue[Sample | None] = queue.Queue()
-        pipe = subprocess.PIPE
+        self._program, pipe = program or ffmpeg.program(), subprocess.PIPE
         # a session of its own: Ctrl-C at the terminal is for us, who still want the frames under way
         self._process = subprocess.Popen(
-            _encode_command(height, width, fps), stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
+            _encode_command(self._program, height, width, fps),
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
+            start_new_session=True,
         )
         assert self._process.stderr is not None
         self._said = ffmpeg.LastWords(self._process.stderr)
@@ -63,7 +87,7 @@ class Encoder:
 
     def _failed(self, what: str) -> RuntimeError:
         words = self._said.join()
-        return RuntimeError(f"ffmpeg {what}{f' ({words})' if words else ''}: {ffmpeg.program()}")
+        return RuntimeError(f"ffmpeg {what}{f' ({words})' if words else ''}: {self._program}")
 
     def _collect(self) -> None:
         """A 13-byte head, then tags of [type, 3 bytes of size, 7 more | body | size again]; type 9 is video."""
@@ -91,8 +115,7 @@ class Encoder:
         self._process.wait()
 
 
-def _encode_command(height: int, width: int, fps: Fraction) -> list[str]:
-    program = ffmpeg.program()
+def _encode_command(program: str, height: int, width: int, fps: Fraction) -> list[str]:
     given = f"-f rawvideo -pix_fmt rgb24 -s {width}x{height} -framerate {fps} -probesize 32 -i -"
     # rgb is full-range BT.709; players assume BT.601 for small videos unless told
     colour = "-vf scale=out_color_matrix=bt709:out_range=tv -colorspace bt709 -color_primaries bt709 -color_trc bt709"

@@ -6,6 +6,7 @@ looked up in the program's own help, because builds write their version as they 
 
 from __future__ import annotations
 
+import re
 import subprocess
 import threading
 from collections import deque
@@ -14,6 +15,8 @@ from typing import IO
 
 import imageio_ffmpeg
 
+OLDEST = (4, 2)
+SECONDS_TO_ANSWER = 30
 MOST_LINES, MOST_LETTERS = 3, 400  # of what it said: one line of an error
 
 
@@ -24,9 +27,28 @@ def program() -> str:
 @lru_cache
 def every_frame(path: str) -> str:
     """The option that neither drops nor repeats a frame: `-fps_mode` came with 5.1, `-vsync` has gone since."""
-    command = [path, *"-hide_banner -h long".split()]
-    help = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, start_new_session=True).stdout
-    return "-fps_mode passthrough" if b"\n-fps_mode" in help else "-vsync passthrough"
+    known = b"\n-fps_mode" in _answer(path, "-hide_banner", "-h", "long")
+    return "-fps_mode passthrough" if known else "-vsync passthrough"
+
+
+def version(path: str) -> str:
+    """As the program says it."""
+    found = re.match(r"ffmpeg version (\S+)", _answer(path, "-version").decode(errors="replace"))
+    return found[1] if found else "unknown"
+
+
+def is_too_old(version: str) -> bool:
+    """A build that has no number of a release is taken for a new one."""
+    number = re.match(r"n?(\d+)\.(\d+)", version)
+    return number is not None and (int(number[1]), int(number[2])) < OLDEST
+
+
+def _answer(path: str, *question: str) -> bytes:
+    command = [path, *question]
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, start_new_session=True, timeout=SECONDS_TO_ANSWER
+    )
+    return done.stdout
 
 
 class LastWords:

@@ -8,8 +8,9 @@ import torch
 
 from mgcli import mg
 from mgcli.app import machine
+from mgcli.app.downloads import require_space
 from mgcli.app.errors import run
-from mgcli.app.models import MODELS
+from mgcli.app.models import MODELS, models_dir, problems
 
 
 def test_json_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -34,6 +35,32 @@ def test_human_report_is_short_lines(tmp_path: Path, capsys: pytest.CaptureFixtu
         "versions",
         "attention",
     ]
+
+
+def test_another_program_in_the_place_of_ffmpeg(tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", "/bin/false")
+    assert run(mg.app, ["doctor", "--json", "--dir", str(tmp_path)]) == 0
+    found = json.loads(capsys.readouterr().out)["ffmpeg"]
+    assert found["path"] == "/bin/false" and found["version"] is None
+    assert "no video can be written (ffmpeg ended early with code 1: /bin/false)" in found["problem"]
+
+
+def test_a_machine_without_a_home(tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]):
+    """A container whose user is in no list."""
+
+    def unknown(_user: int) -> None:
+        raise KeyError
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("HOME", "MG_MODELS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    assert run(mg.app, ["doctor"]) == 0
+    assert "~/.cache/mgcli/models" in capsys.readouterr().out
+    assert problems(MODELS["universal"], models_dir())
+    with pytest.raises(ValueError, match="no home folder is known here .*--dir or MG_MODELS"):
+        require_space(models_dir() / "Matrix-Game-2.0", 1)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("gib, fits", [([], 0), ([8.0], 1), ([24.0, 24.0], 1), ([47.5], 2), ([79.1], 3)])

@@ -301,6 +301,11 @@ def test_a_folder_without_permission(tmp_path, capsys):
     assert "not permitted" in refused(tmp_path, capsys, output="locked/a.mp4")
 
 
+def test_an_ffmpeg_that_cannot_encode_is_said_before_anything_is_loaded(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", "/bin/true")
+    assert "no video can be written (ffmpeg ended early with code 0: /bin/true)" in refused(tmp_path, capsys)
+
+
 def test_other_values_that_cannot_be_used(tmp_path, capsys, release):
     assert "height 40 does not fit" in refused(tmp_path, capsys, "--height", 40)
     for fps in (0, 0.0001, 0.99, 240.1, "nan", "inf"):

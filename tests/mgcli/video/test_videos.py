@@ -377,6 +377,30 @@ def test_out_of_memory_says_what_used_it_and_what_would_fit(t2v, monkeypatch, wh
     assert code == 2 and message in data["error"], data
 
 
+def test_a_video_that_cannot_be_written_leaves_its_latents(t2v, tmp_path, monkeypatch):
+    from wan.video.writer import VideoWriter
+
+    full = OSError(28, "No space left on device", str(tmp_path / "a.mp4"))
+    monkeypatch.setattr(VideoWriter, "_append", lambda *_: (_ for _ in ()).throw(full))
+    (tmp_path / "a.mp4").write_bytes(b"of yesterday")
+    code, data, _ = t2v("--prompt", "a cat", "--overwrite")
+    kept = tmp_path / "a.safetensors"
+    assert code == 2 and data["error"].startswith(f"disk full while writing {tmp_path / 'a.mp4'}"), data
+    assert data["error"].endswith(f"; the latents are kept: {kept}") and "\n" not in data["error"]
+    assert load_file(kept)["latents"].shape == (1, 16, 3, 8, 12)
+    assert (tmp_path / "a.mp4").read_bytes() == b"of yesterday"
+
+
+def test_a_video_that_cannot_be_decoded_leaves_its_latents(t2v, tmp_path, monkeypatch):
+    def full(*args, **kwargs):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+    monkeypatch.setattr("wan.fast.vae.OptimizedVAEDecoder.decode_chunks", full)
+    code, data, _ = t2v("--prompt", "a cat")
+    assert code == 2 and data["error"].endswith(f"; the latents are kept: {tmp_path / 'a.safetensors'}")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.safetensors"]
+
+
 def test_ctrl_c_while_decoding_leaves_a_video_that_plays(t2v, tmp_path, monkeypatch):
     from wan.fast.vae import OptimizedVAEDecoder
 

@@ -209,6 +209,56 @@ def test_the_last_words_of_ffmpeg_are_in_the_error_and_nowhere_else(tmp_path, mo
     assert capfd.readouterr() == ("", "")
 
 
+def test_an_encoder_that_works_is_found_to(capfd):
+    encoder.require_encoder()
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    "script, words",
+    [
+        (None, "ffmpeg: No such file or directory"),
+        ("echo no >&2; exit 3", r"ffmpeg ended early with code 3 \(no\): "),
+        ("head -c 100000 /dev/zero; exit 0", "ffmpeg ended early with code 0"),
+        ("exec cat", "took frames and gave nothing for 0.5 s"),
+    ],
+)
+def test_an_encoder_that_does_not_work_is_a_mistake_to_be_mended(tmp_path, monkeypatch, script, words):
+    monkeypatch.setattr(encoder, "SECONDS_TO_ENCODE", 0.5)
+    path = program(tmp_path, f'[ "$2" = -h ] && exit; {script}') if script else str(tmp_path / "ffmpeg")
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", path)
+    with pytest.raises(
+        ValueError, match=rf"^no video can be written \(.*{words}.*IMAGEIO_FFMPEG_EXE names the program"
+    ):
+        encoder.require_encoder()
+
+
+def test_a_file_that_is_no_program(tmp_path, monkeypatch):
+    (tmp_path / "ffmpeg").write_bytes(b"\x00 nothing to run")
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(tmp_path / "ffmpeg"))
+    with pytest.raises(ValueError, match="ffmpeg: Permission denied"):
+        encoder.require_encoder()
+    (tmp_path / "ffmpeg").chmod(0o755)
+    with pytest.raises(ValueError, match="ffmpeg: Exec format error"):
+        encoder.require_encoder()
+
+
+@pytest.mark.parametrize(
+    "said, version, too_old",
+    [
+        ("ffmpeg version 4.2.2-static https://", "4.2.2-static", False),
+        ("ffmpeg version n9.0.2-17-g2a571b6068-20260930 Copyright", "n9.0.2-17-g2a571b6068-20260930", False),
+        ("ffmpeg version 4.1.9-0+deb10u1 Copyright", "4.1.9-0+deb10u1", True),
+        ("ffmpeg version n3.4 Copyright", "n3.4", True),
+        ("ffmpeg version N-109468-gd39b34123d Copyright", "N-109468-gd39b34123d", False),
+        ("something else", "unknown", False),
+    ],
+)
+def test_the_version_of_a_program(tmp_path, said, version, too_old):
+    assert ffmpeg.version(program(tmp_path, f"echo '{said}'")) == version
+    assert ffmpeg.is_too_old(version) == too_old
+
+
 @pytest.mark.slow  # fetches the oldest imageio-ffmpeg that pyproject.toml allows
 def test_the_oldest_ffmpeg_allowed(tmp_path, monkeypatch):
     fetch = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(tmp_path), "imageio-ffmpeg==0.5.1"]
