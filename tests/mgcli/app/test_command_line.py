@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -39,12 +38,12 @@ atexit.register(lambda: print("torch loaded:", "torch" in sys.modules))
 from mgcli.{module} import main
 main()
 """
-    start = time.perf_counter()
+    before = os.times().children_user
     done = python(code, "--help")
-    seconds = time.perf_counter() - start
+    seconds = os.times().children_user - before  # its own, however busy the machine is
     assert done.returncode == 0, done.stderr
     assert "torch loaded: False" in done.stdout
-    assert seconds < 2.0  # about 0.15 s alone; the bound is for a machine whose cores are all busy
+    assert seconds < 2.0  # about 0.15 s alone; cores that are shared count for less
 
 
 @pytest.mark.parametrize("app", [mg.app, wan22_app.app], ids=lambda a: a.name)
