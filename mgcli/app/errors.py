@@ -10,6 +10,7 @@ import errno
 import os
 import sys
 import traceback
+from contextlib import suppress
 from typing import Any
 
 import typer
@@ -34,7 +35,8 @@ def run(app: Any, arguments: list[str]) -> int:
         if "--traceback" in arguments or os.environ.get("MG_TRACEBACK", "0") not in ("", "0"):
             traceback.print_exception(error)
         line, code = describe(error)
-        console.error(line)
+        with suppress(OSError):  # nobody is left to tell
+            console.error(line)
     else:
         code = code if isinstance(code, int) else 0
         if code == INTERRUPTED:  # typer turns Ctrl-C into this code without a word

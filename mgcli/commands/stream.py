@@ -95,8 +95,7 @@ def played(request: StreamRequest, player: Player, take: Take, outputs: Outputs)
 
     with explained_memory(request):
         session = StreamSession(request, open_models(request), player, outputs)
-        with player:
-            session.run(take)
+        session.run(take)
     return session.facts()
 
 

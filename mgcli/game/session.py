@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+import sys
+import termios
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from types import FrameType
 from typing import Any
@@ -22,6 +24,8 @@ from wan.game.models import GameModels
 from wan.game.rollout import World, rollout
 from wan.game.savepoint import load_world, save_world
 
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, a polite kill, a terminal that is closed
+
 
 class StreamSession:
     def __init__(self, request: StreamRequest, models: GameModels, player: Player, outputs: Outputs):
@@ -30,9 +34,9 @@ class StreamSession:
         self._interrupted = self._waiting = False
 
     def run(self, take: Take) -> None:
-        """Until the player has had enough, the frames are used up, or Ctrl-C."""
+        """Until the player has had enough, the frames are used up, or a signal says so."""
         next_take: Take | None = take
-        with self._interruptible():
+        with self._interruptible(), self._at_terminal():
             while next_take and not self._interrupted:
                 self._play(next_take)
                 next_take = self.player.next_take(next_take)
@@ -51,7 +55,7 @@ class StreamSession:
             recording.tell(request, **origin, **facts_of(self.models))
             for block in rollout(world, self._actions, blocks):
                 write(on_host(block, world, request.save_latents), [recording])
-                self.player.shown(BlockReport(block.span, recording))
+                self._show(BlockReport(block.span, recording))
         if request.save_state:
             save_world(request.save_state, world, origin)
 
@@ -64,15 +68,22 @@ class StreamSession:
         return self.models.start([image], [take.seed], request.sampling(), request.height, request.width)
 
     def _actions(self, frames: range) -> list[list[Action]] | None:
-        self._waiting = True
         try:
-            return None if self._interrupted else self.player.actions(frames)
-        except KeyboardInterrupt:
+            self._waiting = True
+            chosen = None if self._interrupted else self.player.actions(frames)
+            self._waiting = False
+            return chosen
+        except (KeyboardInterrupt, OSError):  # whoever played has left, or their terminal has
             self._interrupted = True
             return None
         finally:
-            self._waiting = False
             self.recordings[-1].restart_clock()
+
+    def _show(self, report: BlockReport) -> None:
+        try:
+            self.player.shown(report)
+        except OSError:  # a terminal that has gone; the signal that says so may come later
+            self._interrupted = True
 
     def facts(self) -> dict[str, Any]:
         """What there is to report: one take or several, only those that have frames."""
@@ -88,15 +99,38 @@ class StreamSession:
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:
-        """Ctrl-C ends the session after the block in hand, so that its world can be saved; a second one ends it now."""
+        """A signal ends the session after the block in hand, so that its world can be saved; a second Ctrl-C ends it now."""
 
-        def interrupt(_number: int, _frame: FrameType | None) -> None:
-            if self._waiting or self._interrupted:
+        def interrupt(number: int, _frame: FrameType | None) -> None:
+            now = self._waiting or (self._interrupted and number == signal.SIGINT)
+            self._interrupted, self._waiting = True, False
+            if now:
                 raise KeyboardInterrupt
-            self._interrupted = True
 
-        before = signal.signal(signal.SIGINT, interrupt)
+        # one that is to outlive its terminal (nohup) goes on
+        heard = [n for n in ENDING if n != signal.SIGHUP or signal.getsignal(n) != signal.SIG_IGN]
+        before = {number: signal.signal(number, interrupt) for number in heard}
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, before)
+            for number, handler in before.items():
+                signal.signal(number, handler or signal.SIG_DFL)
+
+    @contextmanager
+    def _at_terminal(self) -> Iterator[None]:
+        """The player at work, and the terminal as it was in the end, whatever ends it."""
+        with ExitStack() as stack:
+            if sys.stdin.isatty():
+                stack.callback(put_back, sys.stdin.fileno(), termios.tcgetattr(sys.stdin.fileno()))
+            self.player.__enter__()
+            stack.push(self._leave)
+            yield
+
+    def _leave(self, *exception: object) -> None:
+        with suppress(OSError, termios.error):  # a terminal that has gone needs nothing
+            self.player.__exit__(*exception)
+
+
+def put_back(terminal: int, settings: list[Any]) -> None:
+    with suppress(termios.error):
+        termios.tcsetattr(terminal, termios.TCSANOW, settings)

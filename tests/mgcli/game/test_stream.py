@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -282,8 +283,6 @@ def test_what_a_terminal_sends():
 
 
 def test_a_terminal_gives_keys_at_once_and_is_left_as_it_was():
-    import termios
-
     ours, theirs = pty.openpty()
     before = termios.tcgetattr(theirs)
     with Keyboard(theirs) as keyboard:
@@ -323,11 +322,12 @@ class Terminal:
         self.seen = ""
         os.write(self.ours, text.encode())
 
-    def end(self) -> int:
+    def end(self, close: bool = True) -> int:
         while self.process.poll() is None:
             if select.select([self.ours], [], [], 0.1)[0]:
                 self.seen += self._read()
-        os.close(self.ours)
+        if close:
+            os.close(self.ours)
         return self.process.returncode
 
 
@@ -354,11 +354,54 @@ def test_live_play_at_a_terminal(tmp_path):
     assert torch.equal(latents(tmp_path / "b_latents.safetensors"), latents(tmp_path / "a_2_latents.safetensors"))
 
 
-def test_ctrl_c_ends_after_the_block_and_the_world_can_be_saved(tmp_path):
+def ended_in_order(folder: Path) -> None:
+    """Recorded to the last block, and to be gone on with."""
+    record = json.loads((folder / "a.json").read_text())
+    assert count_frames(folder / "a.mp4") == record["frames"] >= 21 and isinstance(record["actions"], str)
+    assert stream("--output", folder / "b.mp4", "--script", "Q*99", "--load_state", folder / "world.st", "--max_num_output_frames", 3) == 0  # fmt: skip
+    assert not [p for p in folder.iterdir() if p.name.startswith(".")]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("paused", [False, True])
+def test_a_signal_ends_after_the_block_with_the_terminal_in_order(tmp_path, number, paused):
+    terminal = Terminal("--output", tmp_path / "a.mp4", "--save_state", tmp_path / "world.st")
+    before = termios.tcgetattr(terminal.ours)
+    terminal.until("block 1:")
+    assert termios.tcgetattr(terminal.ours) != before  # keys do not echo
+    if paused:
+        terminal.type(" ")
+        terminal.until("paused")
+    terminal.process.send_signal(number)
+    assert terminal.end(close=False) == 0
+    assert termios.tcgetattr(terminal.ours) == before
+    ended_in_order(tmp_path)
+
+
+def test_a_terminal_that_is_closed_ends_the_session_in_order(tmp_path):
     terminal = Terminal("--output", tmp_path / "a.mp4", "--save_state", tmp_path / "world.st")
     terminal.until("block 1:")
-    terminal.process.send_signal(signal.SIGINT)
-    assert terminal.end() == 0
-    record = json.loads((tmp_path / "a.json").read_text())
-    assert count_frames(tmp_path / "a.mp4") == record["frames"] >= 21
-    assert stream("--output", tmp_path / "b.mp4", "--script", "Q*99", "--load_state", tmp_path / "world.st", "--max_num_output_frames", 3) == 0  # fmt: skip
+    os.close(terminal.ours)
+    terminal.process.send_signal(signal.SIGHUP)
+    terminal.process.send_signal(signal.SIGHUP)  # as a kernel and a shell do
+    terminal.process.wait(timeout=60)
+    ended_in_order(tmp_path)
+
+
+def test_a_terminal_that_is_gone_without_a_signal_ends_the_session_too(tmp_path):
+    terminal = Terminal("--output", tmp_path / "a.mp4", "--save_state", tmp_path / "world.st")
+    terminal.until("block 1:")
+    os.close(terminal.ours)
+    terminal.process.wait(timeout=60)
+    ended_in_order(tmp_path)
+
+
+def test_a_session_that_is_to_outlive_its_terminal_does(tmp_path):
+    command = [sys.executable, "-c", "from mgcli.mg import main; main()", "stream", *SMALL, "--script", "W*9 S*36", "--output", str(tmp_path / "a.mp4")]  # fmt: skip
+    ignoring = lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)  # noqa: E731
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, preexec_fn=ignoring)
+    while "block 0:" not in process.stderr.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGHUP)
+    process.communicate(timeout=60)
+    assert process.returncode == 0 and actions_of(tmp_path / "a.json") == "W*9 S*36"
