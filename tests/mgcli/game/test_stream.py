@@ -301,7 +301,9 @@ class Terminal:
         command = [sys.executable, "-c", "from mgcli.mg import main; main()", "stream", *SMALL, *map(str, flags)]
         self.ours, theirs = pty.openpty()
         env = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "200", "LINES": "40"}
-        self.process = subprocess.Popen(command, cwd=ROOT, env=env, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)  # fmt: skip
+        # whoever runs the tests may ignore hang-ups (nohup), which a program at a terminal does not
+        hears = lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL)  # noqa: E731
+        self.process = subprocess.Popen(command, cwd=ROOT, env=env, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True, preexec_fn=hears)  # fmt: skip
         os.close(theirs)
         self.seen = ""
 
@@ -323,7 +325,9 @@ class Terminal:
         os.write(self.ours, text.encode())
 
     def end(self, close: bool = True) -> int:
+        until = time.monotonic() + 60
         while self.process.poll() is None:
+            assert time.monotonic() < until, f"it does not end, saw {self.seen[-2000:]}"
             if select.select([self.ours], [], [], 0.1)[0]:
                 self.seen += self._read()
         if close:
