@@ -40,7 +40,7 @@ def request_for(tmp_path: Path) -> Callable[..., PlayRequest]:
     return partial(tiny_request, tmp_path)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # not for longer: other tests need the cores
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
     with chromium(tmp_path_factory.mktemp("browser")) as one:
         yield one
