@@ -30,7 +30,7 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP) ## make a video and say where it is
 	$(BIN)/mg generate --output outputs/demo.mp4
 
-test: $(STAMP) ## run the tests (CPU, about three minutes)
+test: $(STAMP) ## run the tests (CPU, about five minutes)
 	$(PYTEST) -n 2 -m "not slow"
 
 test-gpu: $(STAMP) ## what ships, on a GPU (under eight minutes on one H200)
