@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Weights", "detect_mode", "find_in", "load_causal", "load_clip", "load_into", "load_t5", "load_tiny_vae", "load_vae",
-    "load_wan", "open_weights", "wan_config",
+    "load_wan", "open_weights", "skeleton", "wan_config",
 ]  # fmt: skip
 
 log = logging.getLogger(__name__)
@@ -141,6 +141,17 @@ def load_wan(
 def wan_config(path: Path | str) -> WanConfig:
     """The architecture that `load_wan` finds in the weights, without loading them."""
     return _choose_wan(_must_hold(open_weights(path), EXPERT)).config
+
+
+def skeleton(path: Path | str, dtype: torch.dtype, cls: type[WanModel], finish: Finish) -> WanModel:
+    """What `load_wan` would make, without memory: for counting."""
+    weights = _must_hold(open_weights(path), EXPERT)
+    model = _choose_wan(weights, cls).to(dtype)
+    if finish.hold:
+        finish.hold(model, weights)
+    for block in model.blocks if finish.block else ():
+        finish.block(block)  # type: ignore[misc]
+    return model
 
 
 def _choose_wan(weights: Weights, cls: type[WanModel] | None = None) -> WanModel:
