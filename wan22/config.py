@@ -36,7 +36,9 @@ LIMITS = {
     "sample_guide_scale": (0.0, 100.0),
     "base_seed": (-(2**63), 2**63 - 1),
 }
-Residency = Literal["both", "one", "stream"]  # of the experts on the device: both, one at a time, block by block
+Residency = Literal[
+    "both", "one", "stream", "disk"
+]  # of the experts: both on the device, one at a time, or block by block from the host or from disk
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def open_generation(request: Wan22Request, videos: list[PlannedVideo], image: Im
     parts = Parts(folder, find_task(request.task), device, dtype, request.t5_cpu, half, speed)
     residency = request.residency
     if residency == "auto":
-        residency = auto_residency(parts.config, dtype, max(video.tokens for video in videos), device, request.fp8)
+        residency = auto_residency(parts.needs(max(video.tokens for video in videos)), device)
     console.say(f"{folder}: experts in {str(dtype).removeprefix('torch.')} on {device}, residency {residency}")
     return Generation(parts, videos, residency, image)
 
