@@ -60,7 +60,12 @@ ACCELERATIONS = Flags("Accelerations", {
 })  # fmt: skip
 
 MACHINE = Flags("Machine", {
-    "ckpt_dir": (Path, "Checkpoint folder as released (Wan-AI or Diffusers). Default: what `mg download` fetched, else for t2v the embedded mini, which makes 49 frames of 160*96 in 20 steps with guidance 2."),
+    "ckpt_dir": (Path, "Checkpoint folder as released (Wan-AI or Diffusers), ComfyUI's models folder, or a name known to mg download. Default: what `mg download` fetched, the Hugging Face cache, $COMFYUI_MODELS, else for t2v the embedded mini, which makes 49 frames of 160*96 in 20 steps with guidance 2."),
+    "high_noise": (Path, "The high-noise expert, a file or folder, in place of the one in the checkpoint folder; with the next four named, no folder is needed."),
+    "low_noise": (Path, "The low-noise expert."),
+    "text_encoder": (Path, "The UMT5 text encoder."),
+    "tokenizer": (Path, "tokenizer.json, spiece.model, or a text encoder's file that carries one. Default: the text encoder's own."),
+    "vae": (Path, "The Wan 2.1 VAE."),
     "device": (str, "auto (default), cuda, cuda:1, mps or cpu."),
     "residency": (str, "Experts on the device: both, one (at a time), stream (block by block); auto takes the first that fits."),
     "offload_model": (str, "Upstream's spelling: True is --residency one, False is --residency both."),

@@ -24,6 +24,7 @@ from wan22.generation import Generation
 from wan22.memory import auto_residency
 from wan22.parts import Parts
 from wan22.pipeline import StepDone
+from wan22.places import find_places, is_release
 from wan22.plan import PlannedVideo, Step
 from wanmini.weights import SCENES
 
@@ -56,18 +57,20 @@ def open_generation(request: Wan22Request, videos: list[PlannedVideo], image: Im
         if note:
             console.say(note)
     device, dtype = device_and_dtype(request.device, request.dtype)
-    folder = checkpoint_folder(request)
+    folder, task, named = checkpoint_folder(request), find_task(request.task), request.named_parts
     if folder == SCENES and not request.ckpt_dir:
         console.say(
             f"no --ckpt_dir and no downloaded {request.task}: the embedded mini, a small model of moving shapes"
         )
     speed = Speed(request.reference, request.attention, request.compile, fp8=request.fp8)
-    half = request.enable_half_frame_generation
-    parts = Parts(folder, find_task(request.task), device, dtype, request.t5_cpu, half, speed)
+    places = find_places(folder, task, named, half=request.enable_half_frame_generation)
+    parts = Parts(places, task, device, dtype, request.t5_cpu, speed)
+    if named or folder is None or not is_release(folder):
+        console.say(places.told(folder))
     residency = request.residency
     if residency == "auto":
         residency = auto_residency(parts.config, dtype, max(video.tokens for video in videos), device, request.fp8)
-    console.say(f"{folder}: experts in {str(dtype).removeprefix('torch.')} on {device}, residency {residency}")
+    console.say(f"{folder or 'files as named'}: experts in {str(dtype).removeprefix('torch.')} on {device}, residency {residency}")
     return Generation(parts, videos, residency, image)
 
 
