@@ -7,7 +7,7 @@ its folder and therefore its VAE and CLIP. What is in the files is wan.files.che
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -54,6 +54,14 @@ MODELS = {
     "i2v-A14B": _wan22("Wan2.2-I2V-A14B"),
     "taew2_1": _taehv("taew2_1.pth", "d6ffa27358914606153bbb790bd1da1c5cf822fd"),
 }
+
+GAME_MODELS = ("universal", "gta_drive", "templerun")
+VIDEO_MODELS = ("t2v-A14B", "i2v-A14B")
+
+
+def own_first(own: Iterable[str]) -> list[str]:
+    """The names of all models, those of one program in front."""
+    return list(dict.fromkeys([*own, *MODELS]))
 
 
 def find_model(name: str) -> Model:
