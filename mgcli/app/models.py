@@ -85,9 +85,15 @@ def expanded(given: str | Path) -> Path:
 def checkpoint_file(given: str) -> Path:
     """A file or folder, or the name of a model that `mg download` has fetched."""
     path = expanded(given)
-    if path.exists() or given not in MODELS:
+    if path.exists():
         return path
-    return models_dir() / MODELS[given].folder / MODELS[given].files[-1]
+    if given not in MODELS:
+        named = f"{', '.join(GAME_MODELS)} are names that `mg download` knows"
+        raise FileNotFoundError(f"no such file or folder: {given}; {named}")
+    file = models_dir() / MODELS[given].folder / MODELS[given].files[-1]
+    if not file.exists():
+        raise FileNotFoundError(f"{given} is not in {models_dir()}: `mg download {given}` fetches it")
+    return file
 
 
 def problems(model: Model, root: Path) -> list[str]:

@@ -128,10 +128,11 @@ PretrainedModelPath = Annotated[
 TinyVae = Annotated[
     Path | None,
     flag(
-        "Lossy: decode with this taew2_1.pth (`mg download taew2_1`): much faster, not quite the same pictures.",
+        "Lossy: decode with a tiny VAE, taew2_1 (`mg download` fetches it) or its file: much faster, not quite the same pictures.",
         default="none, the VAE of the release decodes",
         panel=MODEL,
-        metavar="FILE",
+        choices=("taew2_1",),
+        metavar="NAME|FILE",
     ),
 ]
 Height = Annotated[

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 from mgcli.app.flag import flag
 from mgcli.app.options import ATTENTIONS, DEVICES, DTYPES
+from mgcli.video.mini import EXAMPLE
 from wan22.config import SIZES, TASKS
 from wanmini import sizes
 
@@ -48,7 +49,7 @@ IMAGE = Flags("Image", {
     "image": Flag(Path, "The first frame: an image file of any size. The video takes its shape.", "none, wan22 i2v needs one", metavar="FILE"),
 })  # fmt: skip
 PROMPT = Flags("Prompt", {
-    "prompt": Flag(str, 'What the video shows. The mini knows moving shapes: "Two small red stars drift slowly to the left on a dark background."', "none, a video needs one", (), ("-p",)),
+    "prompt": Flag(str, f'What the video shows. The mini knows moving shapes only: "{EXAMPLE}"', "none, a video needs one", (), ("-p",)),
     "n_prompt": Flag(str, "What it must not show.", "the released models' own list of faults, in Chinese"),
 })  # fmt: skip
 
@@ -78,7 +79,7 @@ ACCELERATIONS = Flags("Accelerations", {
 })  # fmt: skip
 
 MACHINE = Flags("Machine", {
-    "ckpt_dir": Flag(Path, "The checkpoint folder, as released (Wan-AI or Diffusers), or `mini`, the small model that comes with the package.", "what `wan22 download` fetched; else, for text, the mini", metavar="FOLDER|mini"),
+    "ckpt_dir": Flag(Path, "The checkpoint folder, as released (Wan-AI or Diffusers); or a name: t2v-A14B or i2v-A14B, once `wan22 download` has fetched them, and mini, the small model of moving shapes that comes with the package.", "what `wan22 download` has fetched; else, for text, the mini", metavar="FOLDER|NAME"),
     "device": Flag(str, "Where the models run; cuda:1 is the second GPU.", "auto: the GPU, if there is one", DEVICES),
     "residency": Flag(str, "What is on the GPU at a time: both experts, one of them, or a few layers of one (stream).", "auto, the first that fits", ("auto", "both", "one", "stream")),
     "offload_model": Flag(str, "The official script's way to say --residency: True is one, False is both.", "neither", ("True", "False")),

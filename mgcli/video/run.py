@@ -58,9 +58,7 @@ def open_generation(request: Wan22Request, videos: list[PlannedVideo], image: Im
     device, dtype = device_and_dtype(request.device, request.dtype)
     folder = checkpoint_folder(request)
     if folder == SCENES and not request.ckpt_dir:
-        console.say(
-            f"no --ckpt_dir and no downloaded {request.task}: the embedded mini, a small model of moving shapes"
-        )
+        console.say(f"no --ckpt_dir and no downloaded {request.task}: the mini, a small model of moving shapes")
     speed = Speed(request.reference, request.attention, request.compile, fp8=request.fp8)
     half = request.enable_half_frame_generation
     parts = Parts(folder, find_task(request.task), device, dtype, request.t5_cpu, half, speed)
