@@ -7,7 +7,7 @@ its folder and therefore its VAE and CLIP. What is in the files is wan.files.che
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -55,6 +55,14 @@ MODELS = {
     "taew2_1": _taehv("taew2_1.pth", "d6ffa27358914606153bbb790bd1da1c5cf822fd"),
 }
 
+GAME_MODELS = ("universal", "gta_drive", "templerun")
+VIDEO_MODELS = ("t2v-A14B", "i2v-A14B")
+
+
+def own_first(own: Iterable[str]) -> list[str]:
+    """The names of all models, those of one program in front."""
+    return list(dict.fromkeys([*own, *MODELS]))
+
 
 def find_model(name: str) -> Model:
     if name not in MODELS:
@@ -77,9 +85,15 @@ def expanded(given: str | Path) -> Path:
 def checkpoint_file(given: str) -> Path:
     """A file or folder, or the name of a model that `mg download` has fetched."""
     path = expanded(given)
-    if path.exists() or given not in MODELS:
+    if path.exists():
         return path
-    return models_dir() / MODELS[given].folder / MODELS[given].files[-1]
+    if given not in MODELS:
+        named = f"{', '.join(GAME_MODELS)} are names that `mg download` knows"
+        raise FileNotFoundError(f"no such file or folder: {given}; {named}")
+    file = models_dir() / MODELS[given].folder / MODELS[given].files[-1]
+    if not file.exists():
+        raise FileNotFoundError(f"{given} is not in {models_dir()}: `mg download {given}` fetches it")
+    return file
 
 
 def problems(model: Model, root: Path) -> list[str]:

@@ -10,16 +10,15 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from mgcli.app.models import MODELS, models_dir, problems
+from mgcli.app.models import MODELS, VIDEO_MODELS, models_dir
 from mgcli.app.presets import find_config, load_preset, read_text, resolve
-from wan22.config import Request, Residency, find_task, parse_size, seeded
+from mgcli.video import mini
+from wan22.config import Request, Residency, find_task, seeded
 from wan22.plan import PlannedVideo, planned
 from wanmini import sizes
 
 if TYPE_CHECKING:
     from PIL import Image
-
-MINI_TASK = "t2v-A14B"  # what the embedded mini is a small one of
 
 
 @dataclass(frozen=True)
@@ -70,38 +69,21 @@ def wan22_request(flags: dict[str, Any], task: str | None = None, only_planned: 
         flags["dtype"] = one_meaning("--convert_model_dtype", "dtype", "bfloat16", flags)
     if "offload_model" in flags:
         flags["residency"] = residency_of(flags.pop("offload_model"), flags)
-    if not only_planned and mini_makes(preset | flags):
-        check_mini_size(preset | flags)
-        preset = sizes.SCENE | preset
-    request = resolve(Wan22Request, preset, flags)
+    by_mini = not only_planned and mini.makes(preset | flags)
+    request = resolve(Wan22Request, sizes.SCENE | preset if by_mini else preset, flags)
     if task and request.task != task:
         find_task(request.task, request.enable_half_frame_generation)  # its own reason comes first
         raise ValueError(f"this command is for {task}; for {request.task} use wan22 {request.task[:3]}")
+    if by_mini:
+        if not request.ckpt_dir:
+            mini.require_understood(video.prompt for video in request.videos() if video.prompt.strip())
+        mini.require_size(preset | flags)
     return request
 
 
 def accelerations(name: str) -> dict[str, Any]:
     """Those that have a name, as keys of a request: "recommended" or "exact"."""
     return load_preset(f"configs/wan22/{name}.yaml")
-
-
-def mini_makes(given: dict[str, Any]) -> bool:
-    """Whether the embedded mini makes the video: from text, with no checkpoint named and none downloaded."""
-    return not given.get("ckpt_dir") and given.get("task", MINI_TASK) == MINI_TASK and not downloaded(MINI_TASK)
-
-
-def downloaded(task: str) -> bool:
-    return not problems(MODELS[task], models_dir())
-
-
-def check_mini_size(given: dict[str, Any]) -> None:
-    """A size of the released model is asked of the released model."""
-    size = given.get("size", sizes.SIZE)
-    if not given.get("any_size") and parse_size(size) != (sizes.WIDTH, sizes.HEIGHT):
-        raise ValueError(
-            f"size {size} is not that of the embedded mini, {sizes.SIZE}: --any_size allows it, `mg download {MINI_TASK}` "
-            "fetches the released model, --ckpt_dir names one"
-        )
 
 
 def guide_scale(text: str) -> float | tuple[float, float]:
@@ -130,15 +112,28 @@ def one_meaning(spelling: str, name: str, meaning: str, flags: dict[str, Any]) -
 
 def checkpoint_folder(request: Wan22Request) -> Path:
     """The folder named, or the released one if it was downloaded, or that of the embedded mini."""
-    if request.ckpt_dir:
-        return request.ckpt_dir
-    if downloaded(request.task):
+    of_mini = mini.named({"ckpt_dir": request.ckpt_dir})
+    if request.ckpt_dir and not of_mini:
+        return release_folder(request.ckpt_dir, request.task)
+    if not of_mini and mini.downloaded(request.task):
         return models_dir() / MODELS[request.task].folder
-    if request.task != MINI_TASK:
-        raise ValueError(f"no checkpoint: `mg download {request.task}` fetches it, or name a folder with --ckpt_dir")
+    if request.task != mini.TASK:
+        why = "the mini makes videos from text alone" if of_mini else "no checkpoint"
+        raise ValueError(f"{why}: `wan22 download {request.task}` fetches one, or name a folder with --ckpt_dir")
     from wanmini.weights import SCENES
 
     return SCENES
+
+
+def release_folder(named: Path, task: str) -> Path:
+    """A folder, or the name of a model that `wan22 download` has fetched."""
+    name = str(named)
+    if not named.exists() and name in VIDEO_MODELS and mini.downloaded(name):
+        return models_dir() / MODELS[name].folder
+    if not named.exists():
+        fetched = name if name in VIDEO_MODELS else task
+        raise ValueError(f"no such folder: {named}; `wan22 download {fetched}` fetches the released model")
+    return named
 
 
 def open_start(request: Wan22Request) -> Image.Image | None:

@@ -59,9 +59,7 @@ def open_generation(request: Wan22Request, videos: list[PlannedVideo], image: Im
     device, dtype = device_and_dtype(request.device, request.dtype)
     folder, task, named = checkpoint_folder(request), find_task(request.task), request.named_parts
     if folder == SCENES and not request.ckpt_dir:
-        console.say(
-            f"no --ckpt_dir and no downloaded {request.task}: the embedded mini, a small model of moving shapes"
-        )
+        console.say(f"no --ckpt_dir and no downloaded {request.task}: the mini, a small model of moving shapes")
     speed = Speed(request.reference, request.attention, request.compile, fp8=request.fp8)
     places = find_places(folder, task, named, half=request.enable_half_frame_generation)
     parts = Parts(places, task, device, dtype, request.t5_cpu, speed)
