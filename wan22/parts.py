@@ -74,4 +74,3 @@ class Parts:
             half = self.device.type == "cuda" and not self.speed.plain
             self._decoder = self.speed.decoder(self.load_vae(torch.float16 if half else torch.float32))
         return self._decoder
-

@@ -81,7 +81,9 @@ def find_places(
 
 def is_release(folder: Path) -> bool:
     """Whether the parts have the names that Wan-AI's releases or diffusers give them; "vae" is ComfyUI's word too."""
-    return not folder.is_dir() or bool(find_in(folder).keys() & {"high_noise", "low_noise", "text_encoder", "tokenizer"})
+    return not folder.is_dir() or bool(
+        find_in(folder).keys() & {"high_noise", "low_noise", "text_encoder", "tokenizer"}
+    )
 
 
 def has_experts(folder: Path, task: Task) -> bool:

@@ -68,12 +68,13 @@ def where(generation: Generation) -> dict[str, Any]:
 
 def run_facts(request: Wan22Request, generation: Generation) -> dict[str, Any]:
     """What holds for all videos of a run."""
-    parts = generation.parts
+    parts, folder = generation.parts, checkpoint_folder(request)
     return {
         **where(generation),
         "attention": in_use(parts.device, parts.dtype),
         "peak_gib": peak_gib(parts.device),
-        "checkpoint": {name: str(path) for name, path in asdict(parts.places).items()},
+        "checkpoint": str(folder) if folder else None,
+        "files": {name: str(path) for name, path in asdict(parts.places).items()},
         "config_path": request.config_path,
         "versions": versions(),
     }

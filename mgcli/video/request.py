@@ -10,10 +10,10 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from mgcli.app.models import MODELS, VIDEO_MODELS, models_dir
 from mgcli.app.presets import find_config, load_preset, read_text, resolve
 from mgcli.video import mini
-from wan22.config import Request, Residency, find_task, seeded
+from mgcli.video.checkpoints import checkpoint_here, named_checkpoint, none_here
+from wan22.config import PARTS, Request, Residency, find_task, seeded
 from wan22.plan import PlannedVideo, planned
 from wanmini import sizes
 
@@ -23,7 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Wan22Request(Request):
-    ckpt_dir: Path | None = None  # none: the downloaded release, else for text the embedded mini
+    ckpt_dir: Path | None = (
+        None  # a folder, a model's name, or "mini"; none: what this machine has, else for text the mini
+    )
+    high_noise: Path | None = None
+    low_noise: Path | None = None
+    text_encoder: Path | None = None
+    tokenizer: Path | None = None
+    vae: Path | None = None
     config_path: str | None = None
     prompt_file: Path | None = None
     image: Path | None = None
@@ -39,6 +46,11 @@ class Wan22Request(Request):
     attention: str = "auto"
     compile: bool = False
     fp8: bool = False
+
+    @property
+    def named_parts(self) -> dict[str, Path]:
+        """Those of PARTS that were named one by one."""
+        return {name: getattr(self, name) for name in PARTS if getattr(self, name) is not None}
 
     def videos(self) -> list[Request]:
         """What to make: one video, or one for each line of the prompt file, each with a seed of its own."""
@@ -60,6 +72,8 @@ def wan22_request(flags: dict[str, Any], task: str | None = None, only_planned: 
     if "config_path" in flags:  # the record says which file it was
         flags["config_path"] = str(find_config(flags["config_path"], given=True))
         preset = load_preset(flags["config_path"], given=True)
+    if "ckpt_dir" in flags:  # says where all parts are, and a flag wins over a preset
+        preset = {name: value for name, value in preset.items() if name not in PARTS}
     if "accel" in flags:
         preset |= accelerations(flags.pop("accel"))
     preset = {"task": task} | preset if task else preset
@@ -110,30 +124,22 @@ def one_meaning(spelling: str, name: str, meaning: str, flags: dict[str, Any]) -
     return meaning
 
 
-def checkpoint_folder(request: Wan22Request) -> Path:
-    """The folder named, or the released one if it was downloaded, or that of the embedded mini."""
-    of_mini = mini.named({"ckpt_dir": request.ckpt_dir})
+def checkpoint_folder(request: Wan22Request) -> Path | None:
+    """The folder named, or one found on this machine, or that of the embedded mini; none where all parts are named."""
+    of_mini, named = mini.named({"ckpt_dir": request.ckpt_dir}), request.named_parts.keys()
     if request.ckpt_dir and not of_mini:
-        return release_folder(request.ckpt_dir, request.task)
-    if not of_mini and mini.downloaded(request.task):
-        return models_dir() / MODELS[request.task].folder
+        return named_checkpoint(request.ckpt_dir, request.task)
+    if not of_mini and named >= set(PARTS) - {"tokenizer"}:  # which the text encoder may carry
+        return None
+    here = None if of_mini else checkpoint_here(request.task)
+    if here or named:
+        return here
     if request.task != mini.TASK:
-        why = "the mini makes videos from text alone" if of_mini else "no checkpoint"
+        why = "the mini makes videos from text alone" if of_mini else f"no checkpoint{none_here()}"
         raise ValueError(f"{why}: `wan22 download {request.task}` fetches one, or name a folder with --ckpt_dir")
     from wanmini.weights import SCENES
 
     return SCENES
-
-
-def release_folder(named: Path, task: str) -> Path:
-    """A folder, or the name of a model that `wan22 download` has fetched."""
-    name = str(named)
-    if not named.exists() and name in VIDEO_MODELS and mini.downloaded(name):
-        return models_dir() / MODELS[name].folder
-    if not named.exists():
-        fetched = name if name in VIDEO_MODELS else task
-        raise ValueError(f"no such folder: {named}; `wan22 download {fetched}` fetches the released model")
-    return named
 
 
 def open_start(request: Wan22Request) -> Image.Image | None:

@@ -41,14 +41,19 @@ class PartFile:
 def weights_under(folder: Path) -> list[Path]:
     """On ComfyUI's shelves where there are any, else anywhere in the folder; each file once, however many links lead to it."""
     shelves = [folder / root / shelf for root in ROOTS for shelf in SHELVES if (folder / root / shelf).is_dir()]
-    found = [path for shelf in shelves or [folder] for path in _files(shelf)]
+    comfyui = any(shelf.name in SHELVES[:2] for shelf in shelves)
+    found = [path for shelf in (shelves if comfyui else [folder]) for path in _files(shelf)]
     return list({path.resolve(): path for path in reversed(found)}.values())[::-1]
 
 
 def _files(folder: Path) -> Iterator[Path]:
     for depth in range(DEPTH + 1):
         paths = sorted(folder.glob("/".join(["*"] * (depth + 1))))
-        yield from (path for path in paths if path.suffix.lower() in SUFFIXES and path.is_file() and not SHARD.fullmatch(path.name))
+        yield from (
+            path
+            for path in paths
+            if path.suffix.lower() in SUFFIXES and path.is_file() and not SHARD.fullmatch(path.name)
+        )
 
 
 def noise_of(path: Path) -> str | None:
@@ -92,7 +97,9 @@ class Shelf:
 
     def vaes(self) -> list[PartFile]:
         """Other models' VAEs have these very tensors too; those that are named after this family come first."""
-        all = self._of(VAE, lambda _, weights: "conv2.weight" in weights.parts and weights.shape("conv2.weight")[0] == 16)
+        all = self._of(
+            VAE, lambda _, weights: "conv2.weight" in weights.parts and weights.shape("conv2.weight")[0] == 16
+        )
         named = [file for file in all if "wan" in words(file.path.stem) and "alpha" not in words(file.path.stem)]
         return named or all
 
