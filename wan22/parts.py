@@ -1,4 +1,7 @@
-"""The parts of a checkpoint, opened when they are needed: text encoder, two experts, VAE. Where they are is wan22.places' business."""
+"""The parts of a checkpoint, opened when they are needed: text encoder, two experts, VAE.
+
+Where they are is known by then (wan22.places), and that they are what they are taken for.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,15 @@ from torch import Tensor
 
 from wan.config import WanConfig
 from wan.device import release
+from wan.fast.held import hold_text_encoder
 from wan.fast.speed import Speed
 from wan.files.checkpoint import load_t5, load_vae, load_wan, wan_config
+from wan.files.weights import Finish
 from wan.modules.model import WanModel
 from wan.modules.streaming import StreamedDecoder
 from wan.modules.vae import WanVAE
 from wan.text import TextEncoder, Tokenizer
 from wan22.config import Task
-from wan22.experts import HOST
 from wan22.places import Places
 from wan22.plan import Expert
 
@@ -50,7 +54,8 @@ class Parts:
         """Each different prompt (L, text_dim) on the device; the encoder is freed before this returns."""
         different = list(dict.fromkeys(prompts))
         tokenizer = Tokenizer(self.places.tokenizer, self.config.text_len)
-        model = load_t5(self.places.text_encoder, device=self.t5_device, dtype=torch.bfloat16)
+        finish = Finish(hold_text_encoder)
+        model = load_t5(self.places.text_encoder, device=self.t5_device, dtype=torch.bfloat16, finish=finish)
         contexts = TextEncoder(tokenizer, model).encode(different)
         on_device = {prompt: context.to(self.device) for prompt, context in zip(different, contexts, strict=True)}
         del model, contexts
@@ -59,11 +64,16 @@ class Parts:
 
     def load_expert(self, expert: Expert, device: torch.device) -> WanModel:
         path, kind = self.places.experts[expert], self.task.model.model_type
-        # what is quantised need not fit the device before it is
-        first = HOST if self.speed.fp8 else device
-        model = load_wan(path, device=first, dtype=self.dtype, cls=self.speed.wan_class, model_type=kind)
-        self.speed.finish_wan(model, on=self.device)
-        return model.to(device)
+        model = load_wan(
+            path,
+            device=device,
+            dtype=self.dtype,
+            cls=self.speed.wan_class,
+            model_type=kind,
+            finish=self.speed.finish(self.device),
+        )
+        self.speed.finish_wan(model)
+        return model
 
     def load_vae(self, dtype: torch.dtype = torch.float32) -> WanVAE:
         return load_vae(self.places.vae, device=self.device, dtype=dtype)

@@ -63,7 +63,9 @@ def _load(request: GameRequest, device: torch.device, dtype: torch.dtype) -> Gam
     folder = find_in(request.pretrained_model_path or _release_of(path), "vae", "clip")
     vae_dtype = _vae_dtype(device, dtype)
     cls = request.speed().causal_class
-    causal, mode = load_causal(path, device=device, dtype=dtype, cls=cls, mode=request.mode)
+    causal, mode = load_causal(
+        path, device=device, dtype=dtype, cls=cls, mode=request.mode, finish=request.speed().finish(device)
+    )
     vae = load_vae(folder["vae"], device=device, dtype=vae_dtype)
     clip = load_clip(folder["clip"], device=device, dtype=dtype)
     tiny = request.tiny_vae and load_tiny_vae(checkpoint_file(str(request.tiny_vae)), device=device, dtype=vae_dtype)
