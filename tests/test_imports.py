@@ -12,7 +12,7 @@ LAYERS = ("wan", "wan22", "wanmini", "mgcli")  # each may import itself and what
 FILES = sorted(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py"))
 CUDA_ONLY = {"triton", "flash_attn", "flash_attn_interface"}
 KERNELS = "wan.fast.kernels.triton_"  # the files whose decorators need triton; like it, imported inside functions
-PEERS = {"diffusers", "transformers"}  # dev-only: the proof that file layouts are read right
+PEERS = {"diffusers", "transformers", "sentencepiece", "gguf"}  # dev-only: the proof that file layouts are read right
 MEASURES_PEERS = "mgcli.bench.peers"  # where a benchmark is asked to; inside a function, like triton
 
 

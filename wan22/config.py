@@ -60,6 +60,7 @@ TASKS = {
     "i2v-A14B": Task("i2v-A14B", I2V_A14B, 0.900, 5.0, (3.5, 3.5)),
 }
 DENSE_TASKS = ("ti2v-5B",)
+PARTS = ("high_noise", "low_noise", "text_encoder", "tokenizer", "vae")  # of a checkpoint, each a file or a folder
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import rich.console
@@ -17,6 +18,7 @@ from rich.console import RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+from rich.text import Text
 
 OUR_PACKAGES = ("mgcli", "wan", "wan22", "wanmini")
 SECONDS_BETWEEN_LINES = 5.0  # of progress, where there is no terminal to redraw
@@ -61,6 +63,20 @@ class Console:
             self._print_json(data)
         else:
             self._out.print(human)
+
+    def next(self, text: str) -> None:
+        """After a result: what can be done with it, for whoever reads along."""
+        if not self.quiet and not self.json:
+            self._err.print(f"next: {text}", style="dim")
+
+    def page(self, lines: Iterable[Text]) -> None:
+        """Help, which is what was asked for in every manner."""
+        for line in lines:
+            self._out.print(line)
+
+    @property
+    def width(self) -> int:
+        return self._out.width
 
     def ask(self, question: str) -> str | None:
         """A line from stdin; None when there are no more."""

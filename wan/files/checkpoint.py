@@ -204,6 +204,8 @@ def _choose(cls: type[Model], configs: Iterable[Any], weights: Weights) -> Model
         wrong = sum(map(len, faults(model, weights).values()))
         if wrong < distance:
             nearest, distance = model, wrong
+        if not wrong:
+            break
     assert nearest is not None
     return nearest
 
