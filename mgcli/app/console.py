@@ -18,6 +18,7 @@ from rich.console import RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+from rich.segment import SegmentLines
 from rich.text import Text
 
 OUR_PACKAGES = ("mgcli", "wan", "wan22", "wanmini")
@@ -83,6 +84,20 @@ class Console:
         self._err.print(f"{question}: ", end="")
         line = sys.stdin.readline()
         return line.rstrip("\n") if line else None
+
+    @property
+    def room(self) -> tuple[int, int]:
+        """Columns and rows of the terminal that is watched."""
+        return self._err.width, self._err.height
+
+    @property
+    def colours(self) -> str | None:
+        """Of that terminal, as rich names them."""
+        return None if self._err.no_color else self._err.color_system
+
+    def drawn(self, picture: RenderableType) -> SegmentLines:
+        """Laid out once, to be shown often."""
+        return SegmentLines(self._err.render_lines(picture, pad=False), new_lines=True)
 
     def live(self) -> Live:
         """A picture at the terminal that is drawn again and again."""
