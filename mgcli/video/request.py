@@ -64,7 +64,7 @@ def wan22_request(flags: dict[str, Any], task: str | None = None, only_planned: 
     if "accel" in flags:
         preset |= accelerations(flags.pop("accel"))
     preset = {"task": task} | preset if task else preset
-    if "sample_guide_scale" in flags:
+    if isinstance(flags.get("sample_guide_scale"), str):  # Python has numbers
         flags["sample_guide_scale"] = guide_scale(flags["sample_guide_scale"])
     if flags.pop("convert_model_dtype", False):
         flags["dtype"] = one_meaning("--convert_model_dtype", "dtype", "bfloat16", flags)

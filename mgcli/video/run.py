@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,6 +28,7 @@ from wan22.pipeline import StepDone
 from wan22.plan import PlannedVideo, Step
 from wanmini.weights import SCENES
 
+log = logging.getLogger(__name__)
 BRANCHES = {"both": "both prompts", "cond": "the prompt alone", "uncond": "the negative prompt alone", "delta": "the prompt and the last difference"}  # fmt: skip
 
 
@@ -54,20 +56,18 @@ def written(path: Path) -> dict[str, Path]:
 def open_generation(request: Wan22Request, videos: list[PlannedVideo], image: Image.Image | None) -> Generation:
     for note in dict.fromkeys(rounding_note(video.request) for video in videos):
         if note:
-            console.say(note)
+            log.info(note)
     device, dtype = device_and_dtype(request.device, request.dtype)
     folder = checkpoint_folder(request)
     if folder == SCENES and not request.ckpt_dir:
-        console.say(
-            f"no --ckpt_dir and no downloaded {request.task}: the embedded mini, a small model of moving shapes"
-        )
+        log.info(f"no --ckpt_dir and no downloaded {request.task}: the embedded mini, a small model of moving shapes")
     speed = Speed(request.reference, request.attention, request.compile, fp8=request.fp8)
     half = request.enable_half_frame_generation
     parts = Parts(folder, find_task(request.task), device, dtype, request.t5_cpu, half, speed)
     residency = request.residency
     if residency == "auto":
         residency = auto_residency(parts.config, dtype, max(video.tokens for video in videos), device, request.fp8)
-    console.say(f"{folder}: experts in {str(dtype).removeprefix('torch.')} on {device}, residency {residency}")
+    log.info(f"{folder}: experts in {str(dtype).removeprefix('torch.')} on {device}, residency {residency}")
     return Generation(parts, videos, residency, image)
 
 
