@@ -24,7 +24,7 @@ Files = Mapping[str, Path]  # what each is, such as "record"; the one that the u
 LONGEST_ADDITION = len("..whole.mp4")  # to a name, while its file is made
 # flags that name a file to read; a value may also be something else, such as an action script
 READ = (
-    "image", "actions", "script", "load_state", "prompt_file", "config_path",
+    "image", "actions", "script", "load_state", "prompt_file", "config_path", "last_image", "video",
     "checkpoint_path", "pretrained_model_path", "tiny_vae", "ckpt_dir",
 )  # fmt: skip
 

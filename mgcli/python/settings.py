@@ -30,6 +30,8 @@ class VideoSettings(TypedDict, total=False):
     sample_solver: Literal["unipc", "dpm++"]
     sample_guide_scale: float | tuple[float, float]
     base_seed: int
+    video: str | Path
+    overlap: int
     enable_half_frame_generation: bool
     enable_improved_frame_completion: bool
     frame_completion: Literal["repeat", "improved", "renoise"]

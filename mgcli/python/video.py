@@ -116,10 +116,18 @@ class VideoRun:
     at once, before anything is loaded.
     """
 
-    def __init__(self, prompt: str | Sequence[str], *, image: Picture | None = None, **settings: Unpack[VideoSettings]):
+    def __init__(
+        self,
+        prompt: str | Sequence[str],
+        *,
+        image: Picture | None = None,
+        last_image: Picture | None = None,
+        **settings: Unpack[VideoSettings],
+    ):
         check_names("generate()", settings, VideoSettings, ELSEWHERE)
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
-        pictures = {"image": as_file(image)} if image is not None else {}
+        given = {"image": image, "last_image": last_image}
+        pictures = {name: as_file(picture) for name, picture in given.items() if picture is not None}
         with settings_named():
             self.request = video_request(prompts, pictures, dict(settings))
             self._image = open_start(self.request)
@@ -173,7 +181,7 @@ def video_request(prompts: list[str], pictures: dict[str, PictureFile], settings
     """As the command that is meant: i2v where there is an image."""
     if not prompts:
         raise ValueError("there is no prompt; say what the video shows")
-    task = settings.pop("task", "i2v-A14B" if pictures else None)
+    task = settings.pop("task", "i2v-A14B" if pictures or "video" in settings else None)
     flags = settings | {name: picture.path for name, picture in pictures.items()} | {"prompt": prompts[0]}
     if task:
         flags["task"] = task
@@ -185,6 +193,7 @@ def generate(
     prompt: str,
     *,
     image: Picture | None = None,
+    last_image: Picture | None = None,
     on_step: Callable[[StepDone], object] | None = None,
     **settings: Unpack[VideoSettings],
 ) -> MadeVideo: ...
@@ -193,6 +202,7 @@ def generate(
     prompt: list[str] | tuple[str, ...],
     *,
     image: Picture | None = None,
+    last_image: Picture | None = None,
     on_step: Callable[[StepDone], object] | None = None,
     **settings: Unpack[VideoSettings],
 ) -> list[MadeVideo]: ...
@@ -200,11 +210,12 @@ def generate(
     prompt: str | list[str] | tuple[str, ...],
     *,
     image: Picture | None = None,
+    last_image: Picture | None = None,
     on_step: Callable[[StepDone], object] | None = None,
     **settings: Unpack[VideoSettings],
 ) -> MadeVideo | list[MadeVideo]:
     """A video from a text, or from an image and a text; a list of texts is a list of videos. Without `ckpt_dir` the downloaded
-    release makes it, else for text the embedded mini.
+    release makes it, else for text the embedded mini. It begins with `image` (or where `video` ends) and may end with `last_image`.
 
         video = wan22.generate("two red stars", sample_steps=20, base_seed=1)
         video.save("a.mp4")
@@ -212,7 +223,7 @@ def generate(
     `on_step` is called after every step. Settings are those of the commands, by their names; numbers, tuples and True are as
     Python has them.
     """
-    run = VideoRun(prompt, image=image, **settings)
+    run = VideoRun(prompt, image=image, last_image=last_image, **settings)
     for done in run:
         if on_step:
             on_step(done)

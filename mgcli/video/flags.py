@@ -28,7 +28,12 @@ COMPARISON = Flags("Comparison", {
     "output_dir": (Path, "Where the videos, the curves and the report go. Default: outputs/<comparison_mode>."),
     "overwrite": (bool, "Replace what is there. Default: write beside it, NAME-2."),
 })  # fmt: skip
-IMAGE = Flags("Image", {"image": (Path, "The first frame; any size, an image file.")})
+IMAGE = Flags("Image", {
+    "image": (Path, "The first frame; any size, an image file."),
+    "last_image": (Path, "The last frame too, of the same shape. The model's input has room for it; how well the released weights do it was not seen."),
+    "video": (Path, "In place of --image: a video to go on from. The file holds what is new; the first --overlap of --frame_num are the video's."),
+    "overlap": (int, "How many of its last frames are given, 4n+1: 5 (default) say how things move, 1 says where they are."),
+})  # fmt: skip
 PROMPT = Flags("Prompt", {
     "prompt": (str, 'What the video shows. The embedded mini knows moving shapes: "Two small red stars drift slowly to the left on a dark background."'),
     "n_prompt": (str, "What it must not show. Default: upstream's, in Chinese."),

@@ -34,7 +34,7 @@ def video_facts(request: Wan22Request, generation: Generation, i: int) -> dict[s
     video = generation.videos[i]
     waited = {"load": generation.waited["high"], "switch": generation.waited["low"]}
     return {
-        "frames": video.request.frame_num,
+        "frames": video.request.frame_num - video.request.known_frames,
         "size": video.request.size,
         "seed": video.request.base_seed,
         "seconds": {what: round(s, 3) for what, s in (generation.seconds[i] | waited).items()},
@@ -46,7 +46,7 @@ def video_facts(request: Wan22Request, generation: Generation, i: int) -> dict[s
 def again(request: Wan22Request, generation: Generation, made: ResolvedRequest, path: Path | None) -> Wan22Request:
     """The request of this one video, as this run has resolved it."""
     video = {field.name: getattr(made, field.name) for field in fields(Request)}
-    if request.image:  # to which the size asked for will be fitted again
+    if request.image or request.video:  # to which the size asked for will be fitted again
         video |= {"size": request.size, "any_size": request.any_size}
     decided: dict[str, Any] = {
         "ckpt_dir": checkpoint_folder(request),

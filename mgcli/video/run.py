@@ -10,7 +10,6 @@ from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from mgcli.app.console import console
 from mgcli.app.devices import device_and_dtype, out_of_memory_as
@@ -22,6 +21,7 @@ from wan.files.saving import save_tensors
 from wan.video.writer import VideoWriter
 from wan22.config import ResolvedRequest, find_task, rounding_note
 from wan22.generation import Generation
+from wan22.image import GivenFrames
 from wan22.memory import auto_residency
 from wan22.parts import Parts
 from wan22.pipeline import StepDone
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 BRANCHES = {"both": "both prompts", "cond": "the prompt alone", "uncond": "the negative prompt alone", "delta": "the prompt and the last difference"}  # fmt: skip
 
 
-def make_videos(request: Wan22Request, videos: list[PlannedVideo], image: Image.Image | None) -> dict[str, Any]:
+def make_videos(request: Wan22Request, videos: list[PlannedVideo], image: GivenFrames | None) -> dict[str, Any]:
     """All videos of a request, from plans to files; what the command reports."""
     paths = [output_path(request, video.request, i, len(videos)) for i, video in enumerate(videos)]
     with Outputs(request, request.overwrite) as outputs:
@@ -53,7 +53,7 @@ def written(path: Path) -> dict[str, Path]:
     return {"video": path, "record": path.with_suffix(".json"), "latents": path.with_suffix(".safetensors")}
 
 
-def open_generation(request: Wan22Request, videos: list[PlannedVideo], image: Image.Image | None) -> Generation:
+def open_generation(request: Wan22Request, videos: list[PlannedVideo], image: GivenFrames | None) -> Generation:
     for note in dict.fromkeys(rounding_note(video.request) for video in videos):
         if note:
             log.info(note)

@@ -54,9 +54,18 @@ def test_importing_costs_nothing():
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(mgcli.__file__).parents[1])
 
 
+def test_a_library_says_nothing():
+    """In a process of its own: the commands' tests of this one have sent the log to the console."""
+    world, video = "mgcli.World(height=32, width=48).step('W')", "wan22.generate('a star', sample_steps=1, frame_num=5)"
+    code = f"import mgcli, wan22; {world}; {video}"
+    root = Path(mgcli.__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 def test_every_field_of_a_request_is_a_keyword():
     """Those that the calls decide in another way have a sentence that says how."""
-    own = {"prompt", "image", "seed"}
+    own = {"prompt", "image", "last_image", "seed"}
     wanted = {f.name for f in dataclasses.fields(Wan22Request)} - own - video.ELSEWHERE.keys()
     assert set(VideoSettings.__annotations__) == wanted | {"accel"}
     wanted = {f.name for f in dataclasses.fields(GameRequest)} - own - world.ELSEWHERE.keys()

@@ -40,12 +40,11 @@ def timeless(record: dict) -> dict:
     }
 
 
-def test_it_is_the_video_of_the_command(folders, tmp_path, capsys):
+def test_it_is_the_video_of_the_command(folders, tmp_path):
     folder = folders["t2v"]
     steps = []
     half = {"accel": "recommended", "cfg_truncate_steps": 1, "sample_guide_scale": (2, 3.5)}
     video = wan22.generate("a cat", ckpt_dir=folder, on_step=steps.append, **TINY | half)
-    assert capsys.readouterr() == ("", "")
     assert video.frames.shape == (9, 64, 96, 3) and video.frames.dtype == np.uint8 and video.fps == 16
     assert [done.step.index for done in steps] == [0, 1, 2, 3] and video.seed == 3
     saved = video.save(tmp_path / "a.mp4", latents=True)
