@@ -33,7 +33,7 @@ from mgcli.python.pictures import Picture, PictureFile, as_file
 from mgcli.python.settings import WorldSettings, check_names, settings_named
 from wan.fast.engine import Engine
 from wan.game.actions import ActionScript
-from wan.game.conditions import open_image
+from wan.game.conditions import fit, open_image
 from wan.game.models import GameModels
 from wan.game.modes import Mode
 from wan.game.rollout import ActionSource
@@ -109,6 +109,13 @@ class World:
         again = self._picture if image is None else as_file(image)
         self.request = replace(self.request, load_state=None)
         self._begin(again, self.seed if seed is None else seed)
+
+    @property
+    def image(self) -> np.ndarray:
+        """What it began with, in the shape of its frames, uint8 (H, W, 3)."""
+        if self._picture is None:
+            raise ValueError("the image that this world began with is not known: its state was saved without one")
+        return np.asarray(fit(open_image(self._picture.path), self.request.height, self.request.width))
 
     @property
     def frames(self) -> np.ndarray:
