@@ -48,6 +48,8 @@ class ActionConfig:
     def __post_init__(self) -> None:
         share(self.keyboard_hidden_dim, self.heads_num)
         share(self.mouse_hidden_dim, self.heads_num)
+        if sum(self.rope_dim_list) != self.keyboard_hidden_dim // self.heads_num:
+            raise ValueError(f"rope_dim_list {self.rope_dim_list} is not the channels of one of {self.heads_num} heads")
 
 
 @dataclass(frozen=True)

@@ -31,18 +31,19 @@ def read(cls: type[T], values: Mapping[Any, Any]) -> T:
     return cls(**given)
 
 
-def typed(cls: type, values: Mapping[Any, Any]) -> dict[str, Any]:
-    """The same values, each of the type of its field."""
-    expected = _annotations(cls)
+def typed(cls: type, values: Mapping[Any, Any], source: str = "") -> dict[str, Any]:
+    """The same values, each of the type of its field; `source` is where they are from."""
+    expected, at = _annotations(cls), f"{source}: " if source else ""
     for key in values:
         if key not in expected:
-            raise ValueError(f"unknown key {shown(key)}{nearest(str(key)[:LONGEST_SHOWN], expected)}")
-    return {key: checked(key, value, expected[key]) for key, value in values.items()}
+            word = key[:LONGEST_SHOWN] if isinstance(key, str) else shown(key)
+            raise ValueError(f"{at}unknown key {shown(key)}{nearest(word, expected)}")
+    return {key: checked(f"{at}{key}", value, expected[key]) for key, value in values.items()}
 
 
-def known(cls: type, values: Mapping[Any, Any]) -> dict[str, Any]:
+def known(cls: type, values: Mapping[Any, Any], source: str = "") -> dict[str, Any]:
     """`typed`, of what the dataclass knows: other keys are the business of others."""
-    return typed(cls, {key: value for key, value in values.items() if key in _annotations(cls)})
+    return typed(cls, {key: value for key, value in values.items() if key in _annotations(cls)}, source)
 
 
 def checked(name: str, value: Any, expected: Any) -> Any:
@@ -138,4 +139,6 @@ def _type_name(expected: Any) -> str:
         return "nothing"
     if typing.get_origin(expected) is Literal:
         return "one of " + ", ".join(map(repr, typing.get_args(expected)))
-    return expected.__name__ if isinstance(expected, type) and not typing.get_args(expected) else str(expected)
+    if args := typing.get_args(expected):
+        return f"[{', '.join('...' if arg is ... else _type_name(arg) for arg in args)}]"
+    return expected.__name__ if isinstance(expected, type) else str(expected)

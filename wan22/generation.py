@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from wan.device import wait_for
+from wan.finite import all_finite, require_finite
 from wan.refusal import Refusal
 from wan22 import image as images
 from wan22.config import Residency, ResolvedRequest
@@ -88,6 +89,7 @@ class Generation:
         for seconds in self.seconds:
             seconds["text"] = time.perf_counter() - started
         encoded = {} if self._image is None else self._encoded(self._image, requests)
+        require_finite(all_finite(*texts.values(), *encoded.values()), "the text encoder, or the VAE's encoder,")
         return [VideoConditions(texts[r.prompt], texts[r.n_prompt], encoded.get(r.latent_size)) for r in requests]
 
     def _encoded(self, image: Image.Image, requests: Sequence[ResolvedRequest]) -> dict[LatentSize, Tensor]:
@@ -120,6 +122,7 @@ class Generation:
             self.seconds[i]["decode"] += time.perf_counter() - started
             if chunk is None:
                 return
+            require_finite(all_finite(chunk), "decoding")
             yield chunk
 
 

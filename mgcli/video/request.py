@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mgcli.app.models import MODELS, models_dir, problems
-from mgcli.app.presets import find_config, load_preset, read_text, resolve
+from mgcli.app.presets import find_config, load_preset, resolve
+from wan.files.text import read_text
+from wan.schema import typed
 from wan22.config import Request, Residency, find_task, parse_size, seeded
 from wan22.plan import PlannedVideo, planned
 from wanmini import sizes
@@ -19,6 +21,7 @@ from wanmini import sizes
 if TYPE_CHECKING:
     from PIL import Image
 
+MOST_BYTES = 2**20  # of a file of prompts
 MINI_TASK = "t2v-A14B"  # what the embedded mini is a small one of
 
 
@@ -48,7 +51,8 @@ class Wan22Request(Request):
             return [Request(**kept)]
         if self.prompt:
             raise ValueError("--prompt and --prompt_file were both given; give one")
-        prompts = [line.strip() for line in read_text(self.prompt_file).splitlines() if line.strip()]
+        lines = read_text(self.prompt_file, MOST_BYTES).splitlines()
+        prompts = [line.strip() for line in lines if line.strip()]
         if not prompts:
             raise ValueError(f"{self.prompt_file} has no prompts; write one a line")
         return [Request(**kept | {"prompt": prompt}) for prompt in prompts]
@@ -60,7 +64,7 @@ def wan22_request(flags: dict[str, Any], task: str | None = None, only_planned: 
     preset = {}
     if "config_path" in flags:  # the record says which file it was
         flags["config_path"] = str(find_config(flags["config_path"], given=True))
-        preset = load_preset(flags["config_path"], given=True)
+        preset = typed(Wan22Request, load_preset(flags["config_path"], given=True), flags["config_path"])
     if "accel" in flags:
         preset |= accelerations(flags.pop("accel"))
     preset = {"task": task} | preset if task else preset

@@ -6,16 +6,19 @@ refuses in words of its own. Each of these is one sentence that names the file. 
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
 
 MOST_BYTES = 64 * 2**20  # of anything that people write; the record of a day's session is a few MB
 
+PIECE = 2**16
+
 
 def read_text(path: Path, most: int = MOST_BYTES) -> str:
     with path.open("rb") as file:
-        content = file.read(most + 1)
+        content = b"".join(itertools.islice(iter(lambda: file.read(PIECE), b""), most // PIECE + 1))
     if len(content) > most:
         raise ValueError(f"{path} does not end within {most:,} bytes, which no text here takes; name another file")
     try:
@@ -37,3 +40,9 @@ def parse_json(content: str, source: str) -> Any:
         raise ValueError(f"{source} is nested too deeply to be read") from None
     except ValueError:  # of a number with thousands of digits
         raise ValueError(f"{source} has a number that is too long to be one") from None
+
+
+def json_bytes(value: Any, indent: int | None = None) -> bytes:
+    """In UTF-8. A file's name need not be text in it; what is not is written as the escape that reads back as what it was."""
+    written = json.dumps(value, indent=indent, ensure_ascii=False, default=str)
+    return written.encode("utf-8", "backslashreplace")
