@@ -10,7 +10,7 @@ from PIL import Image
 
 from wan.video.reader import read_frames
 
-LARGER, QUALITY = 2, 60
+LARGER, QUALITY = 2, 82
 
 
 def draw(video: str, picture: str, fps: float = 25, every: int = 1) -> None:
