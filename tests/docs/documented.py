@@ -18,10 +18,10 @@ from mgcli.game.play.request import PlayRequest
 from mgcli.game.request import RANDOM, GenerateRequest, StreamRequest, game_request
 from mgcli.video.request import wan22_request
 from tests.docs.pages import ROOT
-from wan22.compare import MODES as COMPARISONS
-from wan22.plan import planned
 from wan.game.modes import MODES
 from wan.game.scripts import FILES, load_script
+from wan22.compare import MODES as COMPARISONS
+from wan22.plan import planned
 
 APPS = {"mg": mg.app, "wan22": wan22_app.app}
 GAMES = {"generate": GenerateRequest, "stream": StreamRequest, "play": PlayRequest}

@@ -43,8 +43,8 @@ def english(page: Path) -> Path:
 
 
 def numbers(page: Path) -> list[list[str]]:
-    """Of each row of a table."""
-    return [re.findall(r"\d[\d.,]*", "|".join(row)) for row in rows(page)]
+    """Of each row of a table; a language may have them in another order."""
+    return [sorted(re.findall(r"\d+(?:[.,]\d+)*", "|".join(row))) for row in rows(page)]
 
 
 @pytest.mark.parametrize("page", TRANSLATED, ids=lambda page: page.name)
