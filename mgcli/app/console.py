@@ -6,11 +6,12 @@ there) and --quiet (the result alone). Library logs arrive here too: warnings al
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import sys
 import time
-from typing import Any
+from typing import Any, TextIO
 
 import rich.console
 from rich.console import RenderableType
@@ -31,6 +32,8 @@ class Console:
 
     def configure(self, *, json: bool, quiet: bool) -> None:
         self.json, self.quiet = json, quiet
+        if not _says_all(sys.stdout) and isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # as stderr has it
         for package in OUR_PACKAGES:
             logger = logging.getLogger(package)
             logger.handlers = [_LogToConsole(self)]
@@ -76,7 +79,12 @@ class Console:
         return Progress(self._err, what, total, quiet=self.quiet)
 
     def _print_json(self, data: dict[str, Any]) -> None:
-        print(json.dumps(data, ensure_ascii=False, default=str), file=sys.stdout, flush=True)
+        print(json.dumps(data, ensure_ascii=not _says_all(sys.stdout), default=str), file=sys.stdout, flush=True)
+
+
+def _says_all(stream: TextIO) -> bool:
+    """Whether it has every letter; a pipe on Windows has those of one language."""
+    return (stream.encoding or "utf-8").lower().startswith("utf")
 
 
 class Progress:
