@@ -94,8 +94,8 @@ class _MemoryStatus(ctypes.Structure):
     """MEMORYSTATUSEX"""
 
     _fields_ = [
-        ("length", wintypes.DWORD),
-        ("load", wintypes.DWORD),
+        ("length", ctypes.c_uint32),
+        ("load", ctypes.c_uint32),
         *(
             (name, ctypes.c_uint64)
             for name in ("physical", "free", "paged", "paged_free", "virtual", "virtual_free", "_")
@@ -107,8 +107,8 @@ class _ProcessMemory(ctypes.Structure):
     """PROCESS_MEMORY_COUNTERS"""
 
     _fields_ = [
-        ("length", wintypes.DWORD),
-        ("faults", wintypes.DWORD),
+        ("length", ctypes.c_uint32),
+        ("faults", ctypes.c_uint32),
         *((name, ctypes.c_size_t) for name in ("peak", "now", *(f"pool_{i}" for i in range(4)), "paged", "most_paged")),
     ]
 
@@ -123,7 +123,7 @@ def peak_memory() -> int:
     """Most bytes that this process has held."""
     kernel = ctypes.windll.kernel32
     kernel.GetCurrentProcess.restype = wintypes.HANDLE
-    kernel.K32GetProcessMemoryInfo.argtypes = [wintypes.HANDLE, ctypes.c_void_p, wintypes.DWORD]
+    kernel.K32GetProcessMemoryInfo.argtypes = [wintypes.HANDLE, ctypes.c_void_p, ctypes.c_uint32]
     counted = _ProcessMemory(length=ctypes.sizeof(_ProcessMemory))
     kernel.K32GetProcessMemoryInfo(kernel.GetCurrentProcess(), ctypes.byref(counted), counted.length)
     return int(counted.peak)
