@@ -71,7 +71,7 @@ def _load(request: GameRequest, device: torch.device, dtype: torch.dtype) -> Gam
 
 def _vae_dtype(device: torch.device, dtype: torch.dtype) -> torch.dtype:
     """float16 for pictures: finer than bfloat16, and what the official tools decode in."""
-    return torch.float16 if dtype == torch.bfloat16 and device.type == "cuda" else dtype
+    return torch.float16 if dtype == torch.bfloat16 and device.type != "cpu" else dtype
 
 
 def _release_of(checkpoint: Path) -> Path:
