@@ -7,10 +7,14 @@ own images are in [0, 1]; its picture is close to the real VAE's, not equal.
 
 from __future__ import annotations
 
+import itertools
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
 from wan.modules.streaming import Remembering, StreamedDecoder, StreamState, name_layers
+from wan.modules.strips import Strip, stage, through
 
 LATENT_CHANNELS = 16
 WIDTHS = (256, 128, 64, 64)  # decoder channels, from latents to frames
@@ -89,6 +93,8 @@ def _run(layers: nn.Sequential, x: Tensor, state: StreamState) -> Tensor:
 class TinyVAE(StreamedDecoder):
     """Latents (B, 16, n, h, w) to video (B, 3, 1 + 4(n-1), 8h, 8w) in [-1, 1], not clamped, and back."""
 
+    height = 3  # in (B, T, C, H, W)
+
     def __init__(self) -> None:
         super().__init__()
         first, second, third, last = WIDTHS
@@ -100,16 +106,15 @@ class TinyVAE(StreamedDecoder):
             *_down(1),
             conv(ENCODER_WIDTH, LATENT_CHANNELS),
         )
-        self.decoder = nn.Sequential(
-            SoftClamp(),
-            conv(LATENT_CHANNELS, first),
-            nn.ReLU(),
-            *_up(first, second, 1),
-            *_up(second, third, 2),
-            *_up(third, last, 2),
-            nn.ReLU(),
-            conv(last, 3),
-        )
+        stages = [
+            [SoftClamp(), conv(LATENT_CHANNELS, first), nn.ReLU(), *_up(first, second, 1)],
+            _up(second, third, 2),
+            _up(third, last, 2),
+            [nn.ReLU(), conv(last, 3)],
+        ]
+        self.decoder = nn.Sequential(*itertools.chain(*stages))
+        self.stages = tuple(map(stage, stages))
+        self.ends = list(itertools.accumulate(map(len, stages)))
         self.encoder_names = name_layers(self.encoder)
         self.state_names = name_layers(self.decoder)
 
@@ -124,10 +129,15 @@ class TinyVAE(StreamedDecoder):
     def new_state(self) -> StreamState:
         return StreamState(self.state_names)
 
-    def decode_chunk(self, latents: Tensor, state: StreamState) -> Tensor:
+    def stem(self, latents: Tensor, state: StreamState) -> Tensor:
+        """Nothing sees whole frames."""
+        return self._cast(latents).transpose(1, 2)
+
+    def decode_strip(self, features: Tensor, state: StreamState, strip: Strip | None = None) -> Tensor:
         # every latent frame makes 4 frames; of the first 4 only the last exists in the video
         surplus = 0 if state.started else TIME_FACTOR - 1
-        frames = _run(self.decoder, self._cast(latents).transpose(1, 2), state)
+        parts = [self.decoder[start:end] for start, end in itertools.pairwise([0, *self.ends])]
+        frames = through(strip, features, [partial(_run, layers, state=state) for layers in parts], self.height)
         return frames[:, surplus:].transpose(1, 2) * 2 - 1
 
     def _cast(self, x: Tensor) -> Tensor:
