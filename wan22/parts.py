@@ -23,6 +23,7 @@ from wan.modules.vae import WanVAE
 from wan.text import TextEncoder, Tokenizer
 from wan22.config import Task, no_switch
 from wan22.experts import HOST
+from wan22.memory import usable_bytes
 from wan22.plan import Expert
 
 
@@ -75,7 +76,9 @@ class Parts:
         return model.to(device)
 
     def load_vae(self, dtype: torch.dtype = torch.float32) -> WanVAE:
-        return load_vae(self.paths["vae"], device=self.device, dtype=dtype)
+        vae = load_vae(self.paths["vae"], device=self.device, dtype=dtype)
+        vae.memory = usable_bytes(self.device)
+        return vae
 
     @property
     def decoder(self) -> StreamedDecoder:

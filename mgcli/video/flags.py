@@ -67,7 +67,7 @@ MACHINE = Flags("Machine", {
     "t5_cpu": (bool, "Run the text encoder on the host."),
     "dtype": (str, "Of the experts: bfloat16 (default; float32 on a CPU), float16 or float32."),
     "convert_model_dtype": (bool, "Upstream's spelling of --dtype bfloat16."),
-    "vae_tiling": (bool, "Lossy: decode in overlapping tiles, for little memory; 48 dB or more."),
+    "vae_tiling": (bool, "Decode by strips, in 3 GiB at 1280*720: the same video. By default as many as the memory at hand needs."),
     "reference": (bool, "Run the plain models, the measure of the fast ones: the same videos, slower."),
     "attention": (str, "auto (default), cudnn, flash or sdpa."),
     "compile": (bool, "torch.compile of the plain models' layers, for hardware the fast ones were not written for."),

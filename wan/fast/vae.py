@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from wan.fast.kernels.vae import TAPS, Sum, add, lay_frames, rms_norm
 from wan.modules import vae_layers
 from wan.modules.streaming import StreamedDecoder, StreamState
-from wan.modules.strips import Strip, through
+from wan.modules.strip_memory import Work
+from wan.modules.strips import FRAMES, Strip, through
 from wan.modules.vae import WanVAE
 
 
@@ -185,7 +186,12 @@ class OptimizedVAEDecoder(StreamedDecoder):
         *upsamples, (*blocks, norm, _, conv) = decoder.stages()
         self.upsamples = nn.ModuleList(nn.ModuleList(_fast(layers)) for layers in upsamples)
         self.blocks, self.head = nn.ModuleList(_fast(blocks)), NormConv(conv, norm)
-        self.stages = vae.stages
+        self.stages, self.features = vae.stages, vae.features
+
+    @property
+    def work(self) -> Work:
+        # a block's two terms, their sum, three frames side by side and what both convolutions make; plain twins round in steps
+        return Work(self.conv2.weight.element_size(), 9 if self.conv2.weight.is_cuda else 15, frames=1)
 
     def new_state(self) -> StreamState:
         return StreamState(self.state_names)
@@ -196,14 +202,16 @@ class OptimizedVAEDecoder(StreamedDecoder):
         return add(_run(self.middle, Sum(self.conv1(Sum(x), state)[1], bias=self.conv1.bias), state))
 
     def decode_strip(self, features: Tensor, state: StreamState, strip: Strip | None = None) -> Tensor:
-        def doubled(x: Tensor, layers: nn.ModuleList) -> Tensor:
+        def doubled(layers: Any, x: Tensor) -> Tensor:
             return _run(layers, Sum(x), state).x
 
         def finished(x: Tensor) -> Tensor:
-            return self.head(_run(self.blocks, Sum(x), state), state)[1] + self.head.bias
+            parts = x.split(FRAMES, 1) if strip else [x]
+            made = [self.head(_run(self.blocks, Sum(part.contiguous()), state), state)[1] for part in parts]
+            return torch.cat(made, 1) + self.head.bias
 
-        stages = [*(partial(doubled, layers=layers) for layers in self.upsamples), finished]
-        return through(strip, features, stages, self.height).permute(0, 4, 1, 2, 3)
+        stages = [partial(doubled, layers) for layers in self.upsamples]
+        return through(strip, features, [*stages, finished], self.height).permute(0, 4, 1, 2, 3)
 
 
 def _run(layers: Iterable[nn.Module], terms: Sum, state: StreamState) -> Sum:

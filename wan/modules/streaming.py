@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from wan.modules.strip_memory import Work, peak_bytes
 from wan.modules.strips import Size, Stage, Strip, strips
 
 
@@ -91,6 +92,12 @@ class Piece(NamedTuple):
     last: bool  # of its frames: they are whole with it
 
 
+def placed(pixels: Tensor, first: int, strip: Strip, last: bool) -> Piece:
+    where = [slice(0, n) for n in pixels.shape[-2:]]
+    where[strip.side] = slice(*strip.made)
+    return Piece(pixels, slice(first, first + pixels.shape[2]), where[0], where[1], last)
+
+
 class StreamedDecoder(ABC, nn.Module):
     """Decoding a whole clip in terms of what is done to a chunk of it.
 
@@ -100,7 +107,13 @@ class StreamedDecoder(ABC, nn.Module):
 
     stages: tuple[Stage, ...]
     height: int  # which dimension of the stem's result it is; width is the next
+    features: int  # channels of it
     chunk = 1  # latent frames at a time
+
+    @property
+    @abstractmethod
+    def work(self) -> Work:
+        """How much memory the stages take."""
 
     @abstractmethod
     def new_state(self) -> StreamState:
@@ -131,6 +144,12 @@ class StreamedDecoder(ABC, nn.Module):
             return torch.cat(list(self.decode_chunks(latents, chunk)), 2)
         return join(self.decode_strips(latents, strips, chunk))
 
+    def strip_bytes(self, latents: tuple[int, int, int], count: int) -> int:
+        """The most memory that so many strips of these latents (frames, height, width) take beside weights and video."""
+        frames, height, width = latents
+        features = 0 if count == 1 else self.features * frames * height * width * self.work.bytes
+        return features + peak_bytes(self.stages, (height, width), count, self.work)
+
     def strips(self, size: Size, count: int) -> tuple[Strip, ...]:
         """`count` strips of latents of this height and width."""
         return strips(self.stages, size, count)
@@ -145,14 +164,8 @@ class StreamedDecoder(ABC, nn.Module):
             state, done = self.new_state(), 0
             for part in features:
                 pixels = self.decode_strip(part, state, strip)
-                yield placed(pixels, done, strip, last=strip is parts[-1])
+                yield placed(pixels, done, strip, strip is parts[-1])
                 done += pixels.shape[2]
-
-
-def placed(pixels: Tensor, first: int, strip: Strip, last: bool) -> Piece:
-    where = [slice(0, n) for n in pixels.shape[-2:]]
-    where[strip.side] = slice(*strip.made)
-    return Piece(pixels, slice(first, first + pixels.shape[2]), *where, last=last)
 
 
 def join(pieces: Iterable[Piece]) -> Tensor:

@@ -18,11 +18,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+FRAMES = 2  # of a strip that are at full resolution at once: half of a chunk, whose activations are most of the memory
 Span = tuple[int, int]
 Size = Sequence[int]  # height and width
 
 
-class Step(NamedTuple):
+class Reach(NamedTuple):
     """A layer as rows see it: a convolution, or each row `up` times."""
 
     up: int = 1
@@ -39,23 +40,26 @@ class Step(NamedTuple):
 class Stage:
     """Layers at whose end, and nowhere else, rows become more or fewer."""
 
-    steps: tuple[Step, ...]
+    reaches: tuple[Reach, ...]
+    channels: int = 0  # the most that a convolution makes
+    kept: int = 0  # numbers of each pixel of its input that a state keeps
+    frames: float = 1  # that it makes of one
 
     @property
     def up(self) -> int:
-        return math.prod(step.up for step in self.steps)
+        return math.prod(reach.up for reach in self.reaches)
 
     @property
     def down(self) -> int:
-        return math.prod(step.stride for step in self.steps)
+        return math.prod(reach.stride for reach in self.reaches)
 
     def made(self, size: int) -> int:
         return size * self.up // self.down
 
     def needed(self, span: Span, size: int) -> Span:
         """The rows of `size` that a span of the result depends on; they begin where those of the whole picture could."""
-        for step in reversed(self.steps):
-            span = step.needed(span)
+        for reach in reversed(self.reaches):
+            span = reach.needed(span)
         first = max(0, span[0])
         return first - first % self.down, min(size, span[1])
 
@@ -63,14 +67,26 @@ class Stage:
 def stage(layers: Iterable[nn.Module]) -> Stage:
     """As the layers' own kernels have it: kernels along height and width are the same, and so are strips of either."""
     modules = [module for layer in layers for module in layer.modules()]
-    steps = (_step(module) for module in modules if isinstance(module, (nn.Upsample, nn.Conv2d, nn.Conv3d)))
-    return Stage(tuple(step for step in steps if step != Step()))
+    reaches = (_reach(module) for module in modules if isinstance(module, nn.Upsample | nn.Conv2d | nn.Conv3d))
+    wide = [module for module in modules if isinstance(module, nn.Conv2d | nn.Conv3d) and module.kernel_size[-1] > 1]
+    causal = [module for module in modules if isinstance(module, nn.Conv3d)]
+    return Stage(
+        tuple(reach for reach in reaches if reach != Reach()),
+        max((conv.out_channels for conv in wide), default=0),
+        sum((conv.kernel_size[0] - 1) * conv.in_channels for conv in causal),
+        math.prod(_frames(conv) for conv in causal if conv.kernel_size[-1] == 1),
+    )
 
 
-def _step(module: Any) -> Step:
-    if isinstance(module, nn.Upsample):
-        return Step(up=int(module.scale_factor))
-    return Step(1, module.kernel_size[-1], module.stride[-1], module.padding[-1])
+def _frames(conv: nn.Conv3d) -> float:
+    """What a convolution in time alone makes of a frame: two side by side as channels, or a half."""
+    return (2 if conv.kernel_size[0] > 1 and conv.out_channels == 2 * conv.in_channels else 1) / conv.stride[0]
+
+
+def _reach(module: Any) -> Reach:
+    if hasattr(module, "scale_factor"):
+        return Reach(up=int(module.scale_factor))
+    return Reach(1, module.kernel_size[-1], module.stride[-1], module.padding[-1])
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,9 @@ oracle of faster decoders, which take the same latents and give the same frames.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import partial, reduce
 
 import torch
@@ -17,7 +19,8 @@ from torch import Tensor, nn
 from wan.config import WAN21_VAE, VAEConfig
 from wan.modules.constants import constant
 from wan.modules.streaming import Remembering, StreamedDecoder, StreamState, name_layers, run
-from wan.modules.strips import Strip, cut, stage, strips, through
+from wan.modules.strip_memory import Work, fewest, peak_bytes
+from wan.modules.strips import FRAMES, Size, Strip, cut, stage, strips, through
 from wan.modules.vae_layers import (
     AttentionBlock,
     CausalConv3d,
@@ -28,7 +31,9 @@ from wan.modules.vae_layers import (
 )
 
 Layers = list[nn.Module]
+Way = Callable[..., Tensor]  # of frames and state
 HEIGHT = 3  # its dimension in (B, C, T, H, W)
+SETTLED = 20  # latent frames after which an image and black frames repeat themselves below the top
 
 
 class Encoder(nn.Module):
@@ -54,6 +59,11 @@ class Encoder(nn.Module):
     def stages(self) -> list[Layers]:
         """What may be given a strip of the frames, cut after every change of resolution; `top` sees whole frames."""
         return _stages([self.conv1, *self.downsamples])
+
+    def ways(self, few: bool) -> list[Way]:
+        """How its stages are run, if for a strip with few frames at once where they are large."""
+        first, *others = self.stages()
+        return [partial(_run_few if few else run, first), *(partial(run, layers) for layers in others)]
 
     def top(self) -> Layers:
         return [*self.middle, *self.head]
@@ -94,6 +104,14 @@ class Decoder(nn.Module):
         """What may be given a strip of them, cut after every change of resolution."""
         return _stages([*self.upsamples, *self.head])
 
+    def ways(self, few: bool) -> list[Way]:
+        *others, last = self.stages()
+        return [*(partial(run, layers) for layers in others), partial(_run_few if few else run, last)]
+
+
+def _run_few(layers: Layers, x: Tensor, state: StreamState) -> Tensor:
+    return torch.cat([run(layers, part, state) for part in x.split(FRAMES, 2)], 2)
+
 
 def _stages(layers: Layers) -> list[Layers]:
     stages: list[Layers] = [[]]
@@ -126,6 +144,7 @@ class WanVAE(StreamedDecoder):
     """
 
     height = HEIGHT
+    memory = math.inf  # bytes that encoding may take: in strips if it must be
 
     def __init__(self, config: VAEConfig = WAN21_VAE):
         super().__init__()
@@ -137,6 +156,7 @@ class WanVAE(StreamedDecoder):
         self.conv2 = nn.Conv3d(config.z_dim, config.z_dim, 1)
         self.decoder = Decoder(config)
         self.stages = tuple(stage(layers) for layers in self.decoder.stages())
+        self.features = config.dim * config.dim_mult[-1]
         self.encoder_stages = tuple(stage(layers) for layers in self.encoder.stages())
 
     @property
@@ -147,32 +167,34 @@ class WanVAE(StreamedDecoder):
     def space_factor(self) -> int:
         return 2 ** (len(self.config.dim_mult) - 1)
 
-    def encode(self, video: Tensor, whole: bool = False, strips: int = 1) -> Tensor:
+    def encode(self, video: Tensor, whole: bool = False, strips: int | None = None) -> Tensor:
         """Normalised latents; a few frames at a time, or in one pass (`whole`, for training on short clips)."""
         return self._normalise(self.encode_moments(video, whole, strips)[0])
 
-    def encode_moments(self, video: Tensor, whole: bool = False, strips: int = 1) -> tuple[Tensor, Tensor]:
+    def encode_moments(self, video: Tensor, whole: bool = False, strips: int | None = None) -> tuple[Tensor, Tensor]:
         """Mean and log variance of the latents, not normalised."""
         self._check_video(video)
         chunks = [video] if whole else list(self._chunks(video))
         parts = self._encoder_strips(video, strips)
-        made = [self._encode_strip(strip, chunks) for strip in parts]
+        made = [self._encode_strip(strip, chunks, self.encoder.ways(few=len(parts) > 1)) for strip in parts]
         # of several, one after the other has its memory; one alone passes its features on
         features = zip(*(made if len(made) == 1 else map(list, made)), strict=True)
         state = self.encoder.new_state()
         joined = (torch.cat(part, HEIGHT + parts[0].side) for part in features)
         return self._moments(torch.cat([run(self.encoder.top(), x, state) for x in joined], 2))
 
-    def _encoder_strips(self, video: Tensor, count: int) -> tuple[Strip, ...]:
-        return strips(self.encoder_stages, video.shape[-2:], count)
+    def _encoder_strips(self, video: Tensor, count: int | None) -> tuple[Strip, ...]:
+        size = video.shape[-2:]
+        most = max(size) // self.space_factor
+        return strips(self.encoder_stages, size, count or fewest(partial(self.encoder_bytes, size), self.memory, most))
 
-    def _encode_strip(self, strip: Strip, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
+    def _encode_strip(self, strip: Strip, chunks: Iterable[Tensor], ways: list[Way]) -> Iterator[Tensor]:
         """Its features below the encoder's top, of each chunk."""
         state = self.encoder.new_state()
-        stages = [partial(run, layers, state=state) for layers in self.encoder.stages()]
+        stages = [partial(way, state=state) for way in ways]
         return (through(strip, self._cast(chunk), stages, HEIGHT) for chunk in chunks)
 
-    def encode_image(self, image: Tensor, latent_frames: int, strips: int = 1) -> Tensor:
+    def encode_image(self, image: Tensor, latent_frames: int, strips: int | None = None) -> Tensor:
         """What `encode` gives for `image` (B, 3, H, W) followed by black frames (zeros), without encoding them all.
 
         A stage of the encoder that meets the input and the state it met before would repeat its output, so it is not
@@ -182,20 +204,34 @@ class WanVAE(StreamedDecoder):
         image = self._cast(image.unsqueeze(2))
         self._check_video(image)
         parts = self._encoder_strips(image, strips)
-        made = [self._encode_image_strip(strip, image, latent_frames) for strip in parts]
-        top = _Settling(self.encoder.top(), self.encoder.new_state())
-        features = map(top, _joined(zip(*made, strict=True), HEIGHT + parts[0].side))
-        out = _until_repeated(features, latent_frames)
+        ways = self.encoder.ways(few=len(parts) > 1)
+        made = [self._encode_image_strip(strip, image, latent_frames, ways) for strip in parts]
+        features = _joined(zip(*made, strict=True), HEIGHT + parts[0].side)
+        top = self.encoder.top()
+        out = _until_repeated(map(_Settling(top, partial(run, top), self.encoder.new_state()), features), latent_frames)
         return self._normalise(self._moments(torch.cat(out, 2))[0])
 
-    def _encode_image_strip(self, strip: Strip, image: Tensor, latent_frames: int) -> list[Tensor]:
+    def _encode_image_strip(self, strip: Strip, image: Tensor, latent_frames: int, ways: list[Way]) -> list[Tensor]:
         state, side = self.encoder.new_state(), HEIGHT + strip.side
         image = cut(image, side, strip.given)
         black = torch.zeros_like(image).repeat_interleave(self.time_factor, 2)
-        parts = zip(self.encoder.stages(), strip.cuts, strict=True)
-        stages = [_Settling(layers, state, partial(cut, dim=side, span=right)) for layers, right in parts]
+        parts = zip(self.encoder.stages(), ways, strip.cuts, strict=True)
+        stages = [_Settling(layers, way, state, partial(cut, dim=side, span=right)) for layers, way, right in parts]
         given = [image, *[black] * (latent_frames - 1)]
         return _until_repeated((reduce(lambda x, stage: stage(x), stages, x) for x in given), latent_frames)
+
+    def encoder_bytes(self, size: Size, count: int) -> int:
+        """The most memory that an image and its black frames take in so many strips, beside weights and pixels."""
+        height, width = (side // self.space_factor for side in size)
+        features = SETTLED * self.features * height * width * self.work.bytes
+        work = replace(self.work, busy=21, frames=self.time_factor, full=0)
+        return features + peak_bytes(self.encoder_stages, size, count, work)
+
+    @property
+    def work(self) -> Work:
+        # what a norm and a convolution with its past make of a block's input
+        return Work(self.conv1.weight.element_size(), busy=12, frames=1)
+
     def new_state(self) -> StreamState:
         return self.decoder.new_state()
 
@@ -203,7 +239,8 @@ class WanVAE(StreamedDecoder):
         return run(self.decoder.stem(), self.conv2(self._cast(self._denormalise(latents))), state)
 
     def decode_strip(self, features: Tensor, state: StreamState, strip: Strip | None = None) -> Tensor:
-        return through(strip, features, [partial(run, layers, state=state) for layers in self.decoder.stages()], HEIGHT)
+        stages = [partial(way, state=state) for way in self.decoder.ways(few=strip is not None)]
+        return through(strip, features, stages, HEIGHT)
 
     def _check_video(self, video: Tensor) -> None:
         frames, height, width = video.shape[2:]
@@ -243,8 +280,8 @@ class WanVAE(StreamedDecoder):
 class _Settling:
     """Runs layers until they would repeat themselves: the same input and state give the same output and state."""
 
-    def __init__(self, layers: Layers, state: StreamState, finish: Callable[[Tensor], Tensor] = lambda x: x):
-        self.layers, self.state, self.finish = layers, state, finish
+    def __init__(self, layers: Layers, way: Way, state: StreamState, finish: Callable[[Tensor], Tensor] = lambda x: x):
+        self.way, self.state, self.finish = way, state, finish
         self.names = [m.name for layer in layers for m in layer.modules() if isinstance(m, Remembering)]
         self.last: tuple[Tensor, list[Tensor], Tensor] | None = None
 
@@ -254,7 +291,7 @@ class _Settling:
             last_x, last_past, last_out = self.last
             if x is last_x and all(torch.equal(a, b) for a, b in zip(past, last_past, strict=True)):
                 return last_out
-        out = self.finish(run(self.layers, x, self.state))
+        out = self.finish(self.way(x, self.state))
         self.last = (x, past, out)
         return out
 
@@ -273,7 +310,7 @@ def _joined(parts: Iterable[tuple[Tensor, ...]], dim: int) -> Iterator[Tensor]:
     """Strips side by side; the same strips are the same picture."""
     last: tuple[Tensor, ...] = ()
     joined = torch.empty(0)
-    for strips in parts:
-        if not last or any(a is not b for a, b in zip(strips, last, strict=True)):
-            last, joined = strips, torch.cat(strips, dim)
+    for part in parts:
+        if not last or any(a is not b for a, b in zip(part, last, strict=True)):
+            last, joined = part, torch.cat(part, dim)
         yield joined
