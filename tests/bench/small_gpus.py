@@ -203,12 +203,10 @@ ROWS = (
     Row("bf16", None, ("--fp8",)),
     Row("bf16", 24),
     Row("bf16", 24, ("--fp8",)),
-    Row("bf16", 16),
     Row("bf16", 12, ("--residency", "disk")),
     Row("bf16", 8, ("--residency", "disk")),
     Row("fp8", None),
     Row("fp8", 24),
-    Row("fp8", 16),
     Row("fp8", 12),
     Row("fp8", 8),
     Row("fp8", 8, ("--residency", "disk")),
@@ -269,7 +267,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=["bf16", "fp8", "Q4_K"])
     given = parser.parse_args()
     started, rows = time.perf_counter(), []
-    write_release(given.folder)
+    if not given.folder.exists():
+        write_release(given.folder)
     print(f"release written, {time.perf_counter() - started:.0f} s", flush=True)
     for stored in given.only:
         named = experts(given.folder, stored)
@@ -277,7 +276,7 @@ def main() -> None:
         for row in (row for row in ROWS if row.stored == stored):
             rows.append(measure(row, given.folder, named, given.out))
             print(line(rows[-1]), f" [{time.perf_counter() - started:.0f} s]", flush=True)
-            (given.out / "small_gpus.json").write_text(json.dumps(rows, indent=1))
+            (given.out / f"small_gpus_{given.only[0]}.json").write_text(json.dumps(rows, indent=1))
         for path in map(Path, named[1::2]):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
