@@ -25,7 +25,7 @@ DECODES = (
 
 
 @dataclass(frozen=True)
-class Measured:
+class Cost:
     ms: float
     gib: float | None = None  # at most, on the device; none: it was not written down
 
@@ -36,8 +36,8 @@ class Speeds:
 
     hardware: str
     date: str
-    forwards: Mapping[str, Mapping[int, Measured]]  # way -> tokens
-    decodes: Mapping[str, Measured] = field(default_factory=dict)  # case, its fast row; 49 frames of 832x480
+    forwards: Mapping[str, Mapping[int, Cost]]  # way -> tokens
+    decodes: Mapping[str, Cost] = field(default_factory=dict)  # case, its fast row; 49 frames of 832x480
     file: Path | None = None  # none: of the table below
 
 
@@ -46,14 +46,14 @@ H100 = Speeds(
     "NVIDIA H100 80GB HBM3",
     "2026-11-21",
     {
-        REFERENCE: {20280: Measured(1914.4, 29.27), 10920: Measured(905.8, 28.11)},
-        FUSED: {20280: Measured(1259.6, 29.71), 10920: Measured(548.9, 28.36)},
-        FP8: {20280: Measured(981.4, 18.64), 10920: Measured(408.0, 17.25)},
+        REFERENCE: {20280: Cost(1914.4, 29.27), 10920: Cost(905.8, 28.11)},
+        FUSED: {20280: Cost(1259.6, 29.71), 10920: Cost(548.9, 28.36)},
+        FP8: {20280: Cost(981.4, 18.64), 10920: Cost(408.0, 17.25)},
     },
-    {"decode-float16": Measured(411.6, 4.54), "decode-float32": Measured(763.7, 8.98)},
+    {"decode-float16": Cost(411.6, 4.54), "decode-float32": Cost(763.7, 8.98)},
 )
 H200 = Speeds(
-    "NVIDIA H200", "2026-11-21", {FUSED: {20280: Measured(1374), 10920: Measured(582.6)}}
+    "NVIDIA H200", "2026-11-21", {FUSED: {20280: Cost(1374), 10920: Cost(582.6)}}
 )  # without FlashAttention 3
 KNOWN = {speeds.hardware: speeds for speeds in (H100, H200)}
 
@@ -93,10 +93,10 @@ def keep(data: Mapping[str, Any]) -> Path | None:
 def kept(hardware: str) -> Speeds | None:
     file = kept_file(hardware)
     data = _read(file)
-    forwards: dict[str, dict[int, Measured]] = {}
-    decodes: dict[str, Measured] = {}
+    forwards: dict[str, dict[int, Cost]] = {}
+    decodes: dict[str, Cost] = {}
     for name, case in data.get("cases", {}).items():
-        rows = {row["name"]: Measured(row["median_ms"], row["peak_gib"]) for row in case["rows"] if _right(row)}
+        rows = {row["name"]: Cost(row["median_ms"], row["peak_gib"]) for row in case["rows"] if _right(row)}
         if tokens := re.fullmatch(r"forward-(\d+)", name):
             for way, measured in rows.items():
                 forwards.setdefault(way, {})[int(tokens[1])] = measured

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mgcli.bench.speeds import FP8, FUSED, H100, KNOWN, REFERENCE, Measured, Speeds, here, kept
+from mgcli.bench.speeds import FP8, FUSED, H100, KNOWN, REFERENCE, Cost, Speeds, here, kept
 from mgcli.video.request import Wan22Request
 from wan22.config import find_task
 from wan22.plan import PlannedVideo, forward_flops
@@ -46,25 +46,25 @@ def way_of(request: Wan22Request) -> str:
     return FP8 if request.fp8 else REFERENCE if request.reference else FUSED
 
 
-def forward_ms(measured: Mapping[int, Measured], tokens: int, model: Any) -> float:
+def forward_ms(measured: Mapping[int, Cost], tokens: int, model: Any) -> float:
     nearest = min(measured, key=lambda known: abs(math.log(known / tokens)))
     return measured[nearest].ms * forward_flops(model, tokens) / forward_flops(model, nearest)
 
 
-def decode_of(request: Wan22Request, speeds: Speeds) -> Measured:
+def decode_of(request: Wan22Request, speeds: Speeds) -> Cost:
     """On the card that it was measured on, if not on this one: it is a hundredth of a run."""
     case = "decode-float32" if request.reference else "decode-float16"
     return speeds.decodes.get(case) or H100.decodes[case]
 
 
-def with_memory(request: Wan22Request, speeds: Speeds) -> Mapping[int, Measured]:
+def with_memory(request: Wan22Request, speeds: Speeds) -> Mapping[int, Cost]:
     """Weights are as large on every card."""
     own = speeds.forwards[way_of(request)]
     known = {tokens: measured for tokens, measured in own.items() if measured.gib}
     return known if len(known) > 1 else H100.forwards[way_of(request)]
 
 
-def memory(measured: Mapping[int, Measured], tokens: int, decode: float) -> dict[str, float]:
+def memory(measured: Mapping[int, Cost], tokens: int, decode: float) -> dict[str, float]:
     """Weights are what a forward would take without tokens. The experts may still be there when the video is decoded."""
     short, long = min(measured), max(measured)
     each = ((measured[long].gib or 0) - (measured[short].gib or 0)) / (long - short)
