@@ -52,9 +52,7 @@ H100 = Speeds(
     },
     {"decode-float16": Cost(411.6, 4.54), "decode-float32": Cost(763.7, 8.98)},
 )
-H200 = Speeds(
-    "NVIDIA H200", "2026-11-21", {FUSED: {20280: Cost(1374), 10920: Cost(582.6)}}
-)  # without FlashAttention 3
+H200 = Speeds("NVIDIA H200", "2026-11-21", {FUSED: {20280: Cost(1374), 10920: Cost(582.6)}})  # without FlashAttention 3
 KNOWN = {speeds.hardware: speeds for speeds in (H100, H200)}
 
 
