@@ -44,8 +44,11 @@ def with_model(model: str, folder: Path, chosen_dir: Path | None) -> str:
     found = f"MG_MODELS={chosen_dir} " if chosen_dir and os.environ.get("MG_MODELS") != str(chosen_dir) else ""
     if model in GAME_MODELS:
         return f"{found}{program('mg')} play --checkpoint_path {model}"
-    if model == "t2v-A14B":
-        return f'{found}{program("wan22")} t2v -p "two cats boxing on a stage" --size "832*480" --accel recommended'
-    if model == "i2v-A14B":
-        return f'{found}{program("wan22")} i2v --image FILE -p "the cat stands up" --size "832*480"'
+    name = "" if model in ("t2v-A14B", "i2v-A14B") else f" --ckpt_dir {model}"
+    if model.startswith("t2v-A14B"):
+        return (
+            f'{found}{program("wan22")} t2v{name} -p "two cats boxing on a stage" --size "832*480" --accel recommended'
+        )
+    if model.startswith("i2v-A14B"):
+        return f'{found}{program("wan22")} i2v{name} --image FILE -p "the cat stands up" --size "832*480"'
     return f"{program('mg')} play --checkpoint_path universal --tiny_vae {folder / MODELS[model].files[0]}"

@@ -6,6 +6,7 @@ the actions in it, replays it: it is an action script and a session.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import time
@@ -17,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from mgcli.app.console import console
 from mgcli.app.machine import versions
 from mgcli.app.record import Record
 from wan.game.actions import Action, script_of, text
@@ -27,6 +27,8 @@ from wan.video.writer import VideoWriter
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+log = logging.getLogger(__name__)
 
 
 def recorded(path: Path) -> dict[str, Path]:
@@ -134,7 +136,7 @@ class Recording:
     def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
         self.close()
         if kind and self.frames:
-            console.say(f"kept: {self.path}, {self.frames} frames")
+            log.info(f"kept: {self.path}, {self.frames} frames")
 
     def files(self) -> dict[str, str]:
         written = ("video", "icon", "record", *(["latents"] if self._latents else []))

@@ -47,6 +47,9 @@ COMPARISON = Flags("Comparison", {
 })  # fmt: skip
 IMAGE = Flags("Image", {
     "image": Flag(Path, "The first frame: an image file of any size. The video takes its shape.", "none, wan22 i2v needs one", metavar="FILE"),
+    "last_image": Flag(Path, "The last frame too, of the same shape. The model's input has room for it; how well the released weights do it was not seen.", "none", metavar="FILE"),
+    "video": Flag(Path, "In place of --image: a video to go on from. The file holds what is new; the first --overlap of --frame_num are the video's.", "none", metavar="FILE"),
+    "overlap": Flag(int, "How many of its last frames are given, 4n+1: 5 say how things move, 1 says where they are.", "5"),
 })  # fmt: skip
 PROMPT = Flags("Prompt", {
     "prompt": Flag(str, f'What the video shows. The mini knows moving shapes only: "{EXAMPLE}"', "none, a video needs one", (), ("-p",)),
@@ -79,14 +82,19 @@ ACCELERATIONS = Flags("Accelerations", {
 })  # fmt: skip
 
 MACHINE = Flags("Machine", {
-    "ckpt_dir": Flag(Path, "The checkpoint folder, as released (Wan-AI or Diffusers); or a name: t2v-A14B or i2v-A14B, once `wan22 download` has fetched them, and mini, the small model of moving shapes that comes with the package.", "what `wan22 download` has fetched; else, for text, the mini", metavar="FOLDER|NAME"),
+    "ckpt_dir": Flag(Path, "The checkpoint folder, as released (Wan-AI or Diffusers), or a folder of single files, such as ComfyUI's models; or a name: one that `wan22 download` has fetched, such as t2v-A14B, and mini, the small model of moving shapes that comes with the package.", "what `wan22 download` has fetched, what the Hugging Face cache has, $COMFYUI_MODELS; else, for text, the mini", metavar="FOLDER|NAME"),
+    "high_noise": Flag(Path, "The high-noise expert, a file or folder, in place of the checkpoint folder's. With this and the next four named, no folder is needed.", "that of the checkpoint folder", metavar="PATH"),
+    "low_noise": Flag(Path, "The low-noise expert, a file or folder.", "that of the checkpoint folder", metavar="PATH"),
+    "text_encoder": Flag(Path, "The UMT5 text encoder, a file or folder.", "that of the checkpoint folder", metavar="PATH"),
+    "tokenizer": Flag(Path, "A tokenizer.json, a spiece.model, or a text encoder's file that carries one, as ComfyUI's and GGUF files do.", "that of the text encoder or the folder", metavar="FILE"),
+    "vae": Flag(Path, "The Wan 2.1 VAE, a file or folder.", "that of the checkpoint folder", metavar="PATH"),
     "device": Flag(str, "Where the models run; cuda:1 is the second GPU.", "auto: the GPU, if there is one", DEVICES),
-    "residency": Flag(str, "What is on the GPU at a time: both experts, one of them, or a few layers of one (stream).", "auto, the first that fits", ("auto", "both", "one", "stream")),
+    "residency": Flag(str, "What is on the GPU at a time: both experts, one of them, or a few layers of one, which come from the host's memory (stream) or from its disk (disk).", "auto, the first that fits", ("auto", "both", "one", "stream", "disk")),
     "offload_model": Flag(str, "The official script's way to say --residency: True is one, False is both.", "neither", ("True", "False")),
     "t5_cpu": Flag(bool, "Run the text encoder on the CPU."),
     "dtype": Flag(str, "The numbers the experts compute with.", "auto: bfloat16, float32 on a CPU", DTYPES),
     "convert_model_dtype": Flag(bool, "The official script's way to say --dtype bfloat16."),
-    "vae_tiling": Flag(bool, "Lossy: decode in overlapping tiles, where memory is short; 48 dB or more."),
+    "vae_tiling": Flag(bool, "Decode by strips, in 3 GiB at 1280*720: the same video, a little slower. Without it, as many strips as the free memory needs."),
     "reference": Flag(bool, "Run the plain models, the measure of the fast ones: the same videos, slower."),
     "attention": Flag(str, "Which attention computes; `mg doctor` says which work here.", "auto, the fastest that works", ATTENTIONS),
     "compile": Flag(bool, "Let torch compile the plain models' layers, for hardware the fast ones were not written for."),

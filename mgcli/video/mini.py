@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mgcli.app.models import MODELS, models_dir, problems
-from wan22.config import parse_size
+from mgcli.video.checkpoints import checkpoint_here
+from wan22.config import PARTS, parse_size
 from wanmini import sizes
 
 TASK = "t2v-A14B"  # what the mini is a small one of
@@ -31,11 +31,7 @@ def makes(given: Mapping[str, Any]) -> bool:
     """Whether the mini makes the video: from text, because it was named or nothing else is here."""
     if given.get("task", TASK) != TASK:
         return False
-    return named(given) or not (given.get("ckpt_dir") or downloaded(TASK))
-
-
-def downloaded(task: str) -> bool:
-    return not problems(MODELS[task], models_dir())
+    return named(given) or not (any(given.get(name) for name in ("ckpt_dir", *PARTS)) or checkpoint_here(TASK))
 
 
 def require_size(given: Mapping[str, Any]) -> None:

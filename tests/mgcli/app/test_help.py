@@ -169,7 +169,7 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
     [
         (["mg", "str"], ["stream"]),
         (["mg", "generate", "--mode", "t"], ["templerun"]),
-        (["wan22", "download", ""], ["t2v-A14B", "i2v-A14B", "universal", "gta_drive", "templerun", "taew2_1"]),
+        (["wan22", "download", "i2"], ["i2v-A14B", "i2v-A14B-fp8", "i2v-A14B-Q4_K_M"]),
         (["wan22", "t2v", "--half_frame_n"], ["--half_frame_noise"]),
     ],
 )
