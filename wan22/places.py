@@ -6,7 +6,7 @@ model's is said at once and not after minutes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -38,13 +38,6 @@ class Places:
     def experts(self) -> dict[Expert, Path]:
         return {"high": self.high_noise, "low": self.low_noise}
 
-    def check(self, task: Task) -> None:
-        """That each is what it is taken for."""
-        for path, holds in ((self.text_encoder, TEXT_ENCODER), (self.vae, VAE)):
-            if (found := open_weights(path).holds) != holds:
-                raise ValueError(f"{path} holds {found}; {holds} is needed here")
-        check_not_mixed_up(self.experts, task)
-
     def told(self, folder: Path | None) -> str:
         """What was taken from where, in one line."""
         said = []
@@ -74,8 +67,9 @@ def find_places(
             raise Refusal(f"{_spoken(wanted)}: not named, and no folder to look in", "ckpt_dir", *wanted)
         check_two_experts(folder, half)
         found |= _in_release(folder, wanted) if is_release(folder) else _in_files(folder, task, wanted)
+    check_kinds(found, wanted if wanted and folder and not is_release(folder) else ())
     places = Places(**found)
-    places.check(task)
+    check_not_mixed_up(places.experts, task)
     return places
 
 
@@ -117,11 +111,11 @@ def _in_files(folder: Path, task: Task, wanted: list[str]) -> dict[str, Path]:
         found["high_noise"], found["low_noise"] = the_pair(files["high_noise"], files["low_noise"])
     found |= {name: the_one(name, files[name]) for name in files if name in wanted and name not in found}
     if "tokenizer" in wanted:
-        carriers = [file.path for file in files["text_encoder"] if carries_tokenizer(file.path)]
-        own = [path for path in carriers if path == found.get("text_encoder")]
-        if not carriers:
+        encoders = [found.get("text_encoder"), *(file.path for file in files["text_encoder"])]
+        carrier = next((path for path in encoders if path and carries_tokenizer(path)), None)
+        if carrier is None:
             raise Refusal(f"no text encoder in {folder} carries a tokenizer; name a tokenizer.json", "tokenizer")
-        found["tokenizer"] = (own or carriers)[0]
+        found["tokenizer"] = carrier
     return found
 
 
@@ -139,6 +133,13 @@ def _unread(shelf: Shelf) -> str:
 
 def _spoken(names: list[str]) -> str:
     return " or ".join(name.replace("_", " ") for name in names)
+
+
+def check_kinds(found: Mapping[str, Path], recognised: Collection[str]) -> None:
+    """That those which were not taken for what they are are what they were taken for."""
+    for name, holds in (("text_encoder", TEXT_ENCODER), ("vae", VAE)):
+        if name not in recognised and (holds_now := open_weights(found[name]).holds) != holds:
+            raise ValueError(f"{found[name]} holds {holds_now}; {holds} is needed here")
 
 
 def check_two_experts(folder: Path, half: bool) -> None:

@@ -14,7 +14,7 @@ from mgcli import wan22_app
 from mgcli.app.errors import run
 from mgcli.video.request import wan22_request
 from mgcli.video.run import find_files
-from tests.tiny_checkpoints import single_file, spiece_model, text_encoder_key, write_comfyui, write_wan22
+from tests.tiny_checkpoints import WORDS, single_file, spiece_model, text_encoder_key, write_comfyui, write_wan22
 from wan22.config import PARTS
 from wan22.places import Places
 
@@ -278,6 +278,69 @@ def test_a_pair_stored_differently_is_taken_and_said(wan22, comfyui):
     save_file({name: tensor.bfloat16() for name, tensor in load_file(low).items()}, low)
     code, data, err = wan22("--ckpt_dir", comfyui)
     assert code == 0 and "the two experts are stored differently" in err
+
+
+def test_gguf_files_on_comfyui_s_shelves(wan22, official, tmp_path, wanted):
+    """The experts, and a text encoder with its tokenizer among its facts; the smaller size is not taken."""
+    gguf = pytest.importorskip("gguf", reason="the independent writer of these files")
+    models = tmp_path / "models_of_gguf"
+    write_comfyui(models, official["t2v"])
+    for path in [
+        *(models / "diffusion_models").glob("*.safetensors"),
+        *(models / "text_encoders").glob("*.safetensors"),
+    ]:
+        path.unlink()
+    for noise in ("High", "Low"):
+        state = load_file(official["t2v"] / f"{noise.lower()}_noise_model" / "diffusion_pytorch_model.safetensors")
+        for size in ("F32", "F16"):
+            file = models / "unet" / f"{noise}Noise" / f"Wan2.2-T2V-A14B-{noise}Noise-{size}.gguf"
+            write_gguf_file(gguf, file, "wan", state, rounded=size == "F16")
+            shutil.copy(models / "diffusion_models" / "config.json", file.parent)
+    state = load_file(official["t2v"] / "text_encoder" / "model.safetensors")
+    names = {llama_name(name): tensor for name, tensor in state.items()}
+    write_gguf_file(gguf, models / "clip" / "umt5-xxl-encoder-F32.gguf", "t5encoder", names, tokens=WORDS)
+    shutil.copy(models / "text_encoders" / "config.json", models / "clip")
+    code, data, err = wan22("--ckpt_dir", models)
+    assert code == 0 and torch.equal(latents(data), wanted), err
+    assert "high_noise unet/HighNoise/Wan2.2-T2V-A14B-HighNoise-F32.gguf" in err
+    # the two of a model may be of different kinds
+    high = official["t2v"] / "high_noise_model"
+    code, data, err = wan22("--ckpt_dir", models, "--high_noise", high)
+    assert code == 0 and torch.equal(latents(data), wanted), err
+
+
+def write_gguf_file(gguf, path: Path, architecture: str, state, rounded: bool = False, tokens=()) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = gguf.GGUFWriter(path, architecture)
+    for name, tensor in state.items():
+        if tensor.dim() > 4:  # as files have it: the format ends at four axes
+            writer.add_array(f"comfy.gguf.orig_shape.{name}", list(tensor.shape))
+            tensor = tensor.flatten(1)
+        writer.add_tensor(name, tensor.half().numpy() if rounded and tensor.dim() > 1 else tensor.numpy())
+    if tokens:
+        writer.add_tokenizer_model("t5")
+        writer.add_token_list(list(tokens))
+        writer.add_token_scores([-float(i) for i in range(len(tokens))])
+        writer.add_token_types([3, 3, 2] + [1] * (len(tokens) - 3))
+        writer.add_unk_token_id(2)
+    for write in (
+        writer.write_header_to_file,
+        writer.write_kv_data_to_file,
+        writer.write_tensors_to_file,
+        writer.close,
+    ):
+        write()
+
+
+def llama_name(name: str) -> str:
+    """Of a tensor of the text encoder, in the words of llama.cpp."""
+    for ours, theirs in (
+        (".pos_embedding.embedding.", ".attn_rel_b."), ("token_embedding.", "token_embd."), (".norm1.", ".attn_norm."),
+        (".norm2.", ".ffn_norm."), (".attn.", ".attn_"), (".ffn.gate.0.", ".ffn_gate."), (".ffn.fc1.", ".ffn_up."),
+        (".ffn.fc2.", ".ffn_down."), ("blocks.", "enc.blk."),
+    ):  # fmt: skip
+        name = name.replace(ours, theirs)
+    return "enc.output_norm.weight" if name == "norm.weight" else name
 
 
 def test_plan_takes_the_same_flags(wan22, capsys):
