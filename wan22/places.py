@@ -20,7 +20,7 @@ from wan.files.single_files import Shelf, foreign, noise_of, the_one, the_pair
 from wan.files.tokenizers import carries_tokenizer
 from wan.files.weights import Weights, open_weights
 from wan.refusal import Refusal
-from wan22.config import PARTS, Task, no_switch
+from wan22.config import PARTS, TASKS, Task, no_switch
 from wan22.plan import Expert
 
 
@@ -84,6 +84,18 @@ def has_experts(folder: Path, task: Task) -> bool:
     """Whether single files in a folder are both experts of this task."""
     shelf = Shelf(folder)
     return all(shelf.experts(noise, task.model.in_dim) for noise in ("high", "low"))
+
+
+def recognised(folder: Path) -> tuple[dict[str, list[Path]], list[str]]:
+    """Every file of a folder that is a part of a known task, by what it is, and what is to be said of those not read."""
+    shelf = Shelf(folder)
+    found = {
+        f"{task.name} {noise} noise": shelf.experts(noise, task.model.in_dim)
+        for task in TASKS.values()
+        for noise in ("high", "low")
+    }
+    found |= {"text encoder": shelf.text_encoders(), "vae": shelf.vaes()}
+    return {what: [file.path for file in files] for what, files in found.items() if files}, list(shelf.unread.values())
 
 
 def _in_release(folder: Path, wanted: list[str]) -> dict[str, Path]:
