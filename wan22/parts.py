@@ -6,22 +6,27 @@ Where they are is known by then (wan22.places), and that they are what they are 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from dataclasses import replace
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
 
 from wan.config import WanConfig
-from wan.device import release
+from wan.device import device_available, release
 from wan.fast.held import hold_text_encoder
+from wan.fast.offload import RING, stop_streaming, stream_from_file
 from wan.fast.speed import Speed
-from wan.files.checkpoint import load_t5, load_vae, load_wan, wan_config
+from wan.files.checkpoint import load_t5, load_vae, load_wan, open_weights, skeleton, wan_config
 from wan.files.weights import Finish
 from wan.modules.model import WanModel
 from wan.modules.streaming import StreamedDecoder
+from wan.modules.t5 import T5Encoder
 from wan.modules.vae import WanVAE
 from wan.text import TextEncoder, Tokenizer
 from wan22.config import Task
+from wan22.experts import Where
+from wan22.memory import Needs, needs
 from wan22.places import Places
 from wan22.plan import Expert
 
@@ -50,28 +55,44 @@ class Parts:
         """The experts' architecture, as the weights decide it."""
         return wan_config(self.places.high_noise)
 
+    def needs(self, tokens: int) -> Needs:
+        """Of memory, for videos of at most so many tokens."""
+        return needs(self._skeleton, tokens)
+
+    @cached_property
+    def _skeleton(self) -> WanModel:
+        """An expert without memory, its weights held as they will be: the larger of the two."""
+        finish = self.speed.finish(self.device)
+        made = [skeleton(path, self.dtype, self.speed.wan_class, finish) for path in self.places.experts.values()]
+        return max(made, key=lambda model: sum(p.nbytes for p in model.parameters()))
+
     def encode_prompts(self, prompts: Sequence[str]) -> dict[str, Tensor]:
         """Each different prompt (L, text_dim) on the device; the encoder is freed before this returns."""
         different = list(dict.fromkeys(prompts))
         tokenizer = Tokenizer(self.places.tokenizer, self.config.text_len)
-        finish = Finish(hold_text_encoder)
-        model = load_t5(self.places.text_encoder, device=self.t5_device, dtype=torch.bfloat16, finish=finish)
+        model = self._load_text_encoder()
         contexts = TextEncoder(tokenizer, model).encode(different)
         on_device = {prompt: context.to(self.device) for prompt, context in zip(different, contexts, strict=True)}
+        stop_streaming(model)
         del model, contexts
         release(self.t5_device)
         return on_device
 
-    def load_expert(self, expert: Expert, device: torch.device) -> WanModel:
-        path, kind = self.places.experts[expert], self.task.model.model_type
-        model = load_wan(
-            path,
-            device=device,
-            dtype=self.dtype,
-            cls=self.speed.wan_class,
-            model_type=kind,
-            finish=self.speed.finish(self.device),
-        )
+    def _load_text_encoder(self) -> T5Encoder:
+        """Layer by layer through the device if it is too large for that."""
+        path, device, dtype = self.places.text_encoder, self.t5_device, torch.bfloat16
+        finish = Finish(hold_text_encoder)
+        if device.type == "cuda" and open_weights(path).nbytes(dtype) > 0.8 * device_available(device):
+            finish = replace(finish, stream=partial(stream_from_file, finish=finish, device=device, slots=RING))
+        return load_t5(path, device=device, dtype=dtype, finish=finish)
+
+    def load_expert(self, expert: Expert, where: Where) -> WanModel:
+        path, kind, cls = self.places.experts[expert], self.task.model.model_type, self.speed.wan_class
+        finish = self.speed.finish(self.device)
+        if where.blocks:
+            stream = partial(stream_from_file, finish=finish, device=where.device, slots=where.blocks)
+            finish = replace(finish, stream=stream)
+        model = load_wan(path, device=where.device, dtype=self.dtype, cls=cls, model_type=kind, finish=finish)
         self.speed.finish_wan(model)
         return model
 

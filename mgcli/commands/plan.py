@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 
 from mgcli.app.console import console
-from mgcli.video.flags import ACCELERATIONS, MACHINE, OUTPUT, PROMPT, VIDEO, takes
+from mgcli.video.flags import ACCELERATIONS, IMAGE, MACHINE, OUTPUT, PROMPT, VIDEO, takes
 from mgcli.video.request import wan22_request
 from wan22.config import ResolvedRequest, rounding_note
 from wan22.plan import Step, Totals, planned
@@ -20,7 +20,7 @@ EXAMPLES = (
 )
 
 
-@takes(VIDEO, ACCELERATIONS, PROMPT, MACHINE, OUTPUT)
+@takes(VIDEO, ACCELERATIONS, PROMPT, IMAGE, MACHINE, OUTPUT)
 def plan(flags: dict[str, Any]) -> None:
     """Say what a run would do, step by step, and what it would cost. Needs no weights and makes nothing.
 
@@ -39,7 +39,15 @@ def as_json(step: Step) -> dict[str, Any]:
 
 def heading(request: ResolvedRequest) -> str:
     width, height = request.width_height
-    return f"{request.task}: {request.frame_num} frames of {width}x{height}, {request.sample_steps} steps of {request.sample_solver}"
+    made = f"{request.task}: {request.frame_num} frames of {width}x{height}, {request.sample_steps} steps of {request.sample_solver}"
+    return "; ".join([made, *given(request)])
+
+
+def given(request: ResolvedRequest) -> list[str]:
+    """What is given beside a first frame."""
+    known = f"the first {request.overlap} are the last of {request.video}"
+    ends = f"the last is {request.last_image}"
+    return [text for text, there in ((known, request.video), (ends, request.last_image)) if there]
 
 
 def table(steps: tuple[Step, ...]) -> Table:

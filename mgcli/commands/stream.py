@@ -14,6 +14,7 @@ from mgcli.app.next_step import after_world
 from mgcli.app.outputs import Outputs
 from mgcli.app.recording import recorded
 from mgcli.game.players import Player, RandomPlayer, ScriptPlayer, Take
+from mgcli.game.preview_kind import KINDS, preview_kind
 from mgcli.game.request import RANDOM, StreamRequest, game_request
 from wan.game.modes import MODES
 from wan.game.scripts import load_script
@@ -67,6 +68,16 @@ LoadState = Annotated[
         metavar="FILE",
     ),
 ]
+PreviewKind = Annotated[
+    str | None,
+    flag(
+        "How the world is shown above the keys in this terminal: blocks, in half characters with colours; kitty, in that "
+        "terminal's real pixels (also ghostty's); off, not at all.",
+        default="auto: what the terminal says it can",
+        panel=opt.MACHINE,
+        choices=KINDS,
+    ),
+]
 EXAMPLES = (
     ("mg stream", "play the mini world with the keys of this terminal"),
     ("mg stream --checkpoint_path universal --image cat.png", "the released model; first: mg download universal"),
@@ -106,16 +117,19 @@ def stream(
     compile: opt.Compile = None,
     graphs: opt.Graphs = None,
     fp8: opt.Fp8 = None,
+    preview: PreviewKind = None,
 ) -> None:
     """Play a world in this terminal while it is made.
 
     Hold keys (a terminal repeats only the last one; keys held together stay held). Space pauses, r takes another seed, o
     another picture; n, q or Ctrl-C end. Without a terminal, actions are asked for line by line.
     """
-    request = game_request(StreamRequest, locals())
+    flags = locals()
+    shown = flags.pop("preview")
+    request = game_request(StreamRequest, flags)
     with Outputs(request, request.overwrite) as outputs:
         request = place_session(outputs, request)
-        player = choose_player(request)
+        player = choose_player(request, shown)
         take = first_take(request, player)
         nothing: dict[str, Any] = {"takes": [], "mode": request.mode, "frames": 0, "frames_per_second": 0.0}
         facts = played(request, player, take, outputs) if take else nothing
@@ -141,19 +155,24 @@ def place_session(outputs: Outputs, request: StreamRequest) -> StreamRequest:
     return replace(request, output=output, save_state=state)
 
 
-def choose_player(request: StreamRequest) -> Player:
+def choose_player(request: StreamRequest, preview: str | None) -> Player:
     mode = MODES[request.mode]
+    live = not (request.script or request.prompt) and sys.stdin.isatty() and console.interactive
+    if live:
+        from mgcli.game.live import LivePlayer
+
+        return LivePlayer(mode, preview_kind(preview, console.colours, console.json))
+    if preview_kind(preview, None) != "off":
+        raise ValueError(
+            f"--preview {preview} shows a world that is played with the keys of a terminal: leave it out here"
+        )
     if request.script == RANDOM:
         return RandomPlayer(mode, request.action_seed)
     if request.script:
         return ScriptPlayer(load_script(request.script, mode))
-    if request.prompt or not (sys.stdin.isatty() and console.interactive):
-        from mgcli.game.dialogue import DialoguePlayer
+    from mgcli.game.dialogue import DialoguePlayer
 
-        return DialoguePlayer(mode)
-    from mgcli.game.live import LivePlayer
-
-    return LivePlayer(mode)
+    return DialoguePlayer(mode)
 
 
 def first_take(request: StreamRequest, player: Player) -> Take | None:

@@ -5,6 +5,7 @@ The one place where `mg` loads anything. Imports torch, so commands import it wh
 
 from __future__ import annotations
 
+import logging
 import resource
 import sys
 from contextlib import AbstractContextManager
@@ -13,7 +14,6 @@ from pathlib import Path
 
 import torch
 
-from mgcli.app.console import console
 from mgcli.app.devices import device_and_dtype, out_of_memory_as
 from mgcli.app.models import checkpoint_file
 from mgcli.game.request import MINI_MODE, GameRequest
@@ -24,6 +24,8 @@ from wan.game.models import GameModels
 from wan.game.modes import MODES as GAME_MODES
 from wanmini.random_world import random_world
 from wanmini.weights import mini_world
+
+log = logging.getLogger(__name__)  # not the console: Python opens worlds too, and says nothing
 
 
 def open_models(request: GameRequest) -> GameModels:
@@ -42,12 +44,12 @@ def _embedded(request: GameRequest, device: torch.device, dtype: torch.dtype) ->
 
 
 def _mini(request: GameRequest, device: torch.device, dtype: torch.dtype) -> GameModels:
-    console.say("no --checkpoint_path: the embedded mini world, a small model of a maze")
+    log.info("no --checkpoint_path: the embedded mini world, a small model of a maze")
     return mini_world(device, dtype, cls=request.speed().causal_class, vae_dtype=_vae_dtype(device, dtype))
 
 
 def _random(request: GameRequest, device: torch.device, dtype: torch.dtype) -> GameModels:
-    console.say(
+    log.info(
         f"no --checkpoint_path, and the embedded mini world is {MINI_MODE}: for {request.mode} a tiny model with random "
         "weights, which moves pixels but means nothing"
     )

@@ -10,22 +10,25 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from mgcli.app.presets import find_config, load_preset, read_text, resolve
+from mgcli.app.presets import find_config, load_preset, resolve
 from mgcli.video import mini
 from mgcli.video.checkpoints import checkpoint_here, named_checkpoint, none_here
+from wan.files.text import read_text
+from wan.schema import typed
 from wan22.config import PARTS, Request, Residency, find_task, seeded
 from wan22.plan import PlannedVideo, planned
 from wanmini import sizes
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from wan22.image import GivenFrames
+
+MOST_BYTES = 2**20  # of a file of prompts
 
 
 @dataclass(frozen=True)
 class Wan22Request(Request):
-    ckpt_dir: Path | None = (
-        None  # a folder, a model's name, or "mini"; none: what this machine has, else for text the mini
-    )
+    # a folder, a model's name, or "mini"; none: what this machine has, else for text the mini
+    ckpt_dir: Path | None = None
     high_noise: Path | None = None
     low_noise: Path | None = None
     text_encoder: Path | None = None
@@ -59,7 +62,8 @@ class Wan22Request(Request):
             return [Request(**kept)]
         if self.prompt:
             raise ValueError("--prompt and --prompt_file were both given; give one")
-        prompts = [line.strip() for line in read_text(self.prompt_file).splitlines() if line.strip()]
+        lines = read_text(self.prompt_file, MOST_BYTES).splitlines()
+        prompts = [line.strip() for line in lines if line.strip()]
         if not prompts:
             raise ValueError(f"{self.prompt_file} has no prompts; write one a line")
         return [Request(**kept | {"prompt": prompt}) for prompt in prompts]
@@ -71,13 +75,13 @@ def wan22_request(flags: dict[str, Any], task: str | None = None, only_planned: 
     preset = {}
     if "config_path" in flags:  # the record says which file it was
         flags["config_path"] = str(find_config(flags["config_path"], given=True))
-        preset = load_preset(flags["config_path"], given=True)
+        preset = typed(Wan22Request, load_preset(flags["config_path"], given=True), flags["config_path"])
     if "ckpt_dir" in flags:  # says where all parts are, and a flag wins over a preset
         preset = {name: value for name, value in preset.items() if name not in PARTS}
     if "accel" in flags:
         preset |= accelerations(flags.pop("accel"))
     preset = {"task": task} | preset if task else preset
-    if "sample_guide_scale" in flags:
+    if isinstance(flags.get("sample_guide_scale"), str):  # Python has numbers
         flags["sample_guide_scale"] = guide_scale(flags["sample_guide_scale"])
     if flags.pop("convert_model_dtype", False):
         flags["dtype"] = one_meaning("--convert_model_dtype", "dtype", "bfloat16", flags)
@@ -142,31 +146,31 @@ def checkpoint_folder(request: Wan22Request) -> Path | None:
     return SCENES
 
 
-def open_start(request: Wan22Request) -> Image.Image | None:
-    """The image that the videos begin with; one for another task is refused, and so is none where one is needed."""
-    if request.image is None and request.task == "i2v-A14B":
+def open_start(request: Wan22Request) -> GivenFrames | None:
+    """What the videos begin with, and end with; what is for another task is refused, and so is nothing where something is needed."""
+    if request.image is not None and request.video is not None:
+        raise ValueError("--image and --video are both what the video begins with; give one")
+    if request.image is None and request.video is None and request.task == "i2v-A14B":
         raise ValueError("i2v-A14B needs an image; name one with --image")
     if request.image is not None and request.task != "i2v-A14B":
         raise ValueError(f"--image is for i2v-A14B, not {request.task}")
     if request.save_file and request.save_file.suffix.lower() != ".mp4":
         raise ValueError(f"save_file {request.save_file} is not an .mp4 file: name it {request.save_file.stem}.mp4")
-    if request.image is None:
+    if request.image is None and request.video is None:
         return None
-    from wan.game.conditions import open_image
+    from mgcli.video.given import given_frames
 
-    return open_image(request.image)
+    return given_frames(request.image, request.video, request.overlap, request.last_image)
 
 
-def planned_videos(request: Wan22Request, image: Image.Image | None) -> list[PlannedVideo]:
+def planned_videos(request: Wan22Request, image: GivenFrames | None) -> list[PlannedVideo]:
     """What to make; every mistake that can be known without weights is said here."""
     return [planned(seeded(fitted(video, image), offset=i)) for i, video in enumerate(request.videos())]
 
 
-def fitted(video: Request, image: Image.Image | None) -> Request:
+def fitted(video: Request, image: GivenFrames | None) -> Request:
     """Image to video takes the shape of its image; the size it was asked for is an area."""
     if image is None:
         return video
-    from wan22.image import size_for
-
     video.resolved()  # the size asked for must be one, before it is replaced
-    return replace(video, size=size_for(image, video.size), any_size=True)
+    return replace(video, size=image.size(video.size), any_size=True)

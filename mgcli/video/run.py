@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -9,7 +10,6 @@ from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from mgcli.app.console import console
 from mgcli.app.devices import device_and_dtype, out_of_memory_as
@@ -22,6 +22,7 @@ from wan.files.saving import save_tensors
 from wan.video.writer import VideoWriter
 from wan22.config import ResolvedRequest, find_task, rounding_note
 from wan22.generation import Generation
+from wan22.image import GivenFrames
 from wan22.memory import auto_residency
 from wan22.parts import Parts
 from wan22.pipeline import StepDone
@@ -29,10 +30,11 @@ from wan22.places import Places, find_places, is_release
 from wan22.plan import PlannedVideo, Step
 from wanmini.weights import SCENES
 
+log = logging.getLogger(__name__)
 BRANCHES = {"both": "both prompts", "cond": "the prompt alone", "uncond": "the negative prompt alone", "delta": "the prompt and the last difference"}  # fmt: skip
 
 
-def make_videos(request: Wan22Request, videos: list[PlannedVideo], image: Image.Image | None) -> dict[str, Any]:
+def make_videos(request: Wan22Request, videos: list[PlannedVideo], image: GivenFrames | None) -> dict[str, Any]:
     """All videos of a request, from plans to files; what the command reports."""
     paths = [output_path(request, video.request, i, len(videos)) for i, video in enumerate(videos)]
     with Outputs(request, request.overwrite) as outputs:
@@ -53,18 +55,18 @@ def written(path: Path) -> dict[str, Path]:
     return {"video": path, "record": path.with_suffix(".json"), "latents": path.with_suffix(".safetensors")}
 
 
-def open_generation(request: Wan22Request, videos: list[PlannedVideo], image: Image.Image | None) -> Generation:
+def open_generation(request: Wan22Request, videos: list[PlannedVideo], image: GivenFrames | None) -> Generation:
     for note in dict.fromkeys(rounding_note(video.request) for video in videos):
         if note:
-            console.say(note)
+            log.info(note)
     device, dtype = device_and_dtype(request.device, request.dtype)
     speed = Speed(request.reference, request.attention, request.compile, fp8=request.fp8)
     parts = Parts(find_files(request), find_task(request.task), device, dtype, request.t5_cpu, speed)
     residency = request.residency
     if residency == "auto":
-        residency = auto_residency(parts.config, dtype, max(video.tokens for video in videos), device, request.fp8)
+        residency = auto_residency(parts.needs(max(video.tokens for video in videos)), device)
     folder = checkpoint_folder(request) or "files as named"
-    console.say(f"{folder}: experts in {str(dtype).removeprefix('torch.')} on {device}, residency {residency}")
+    log.info(f"{folder}: experts in {str(dtype).removeprefix('torch.')} on {device}, residency {residency}")
     return Generation(parts, videos, residency, image)
 
 
@@ -109,7 +111,7 @@ def latents_kept(path: Path, generation: Generation, i: int) -> Iterator[None]:
         stale.unlink(missing_ok=True)  # of the video that is replaced
     try:
         yield
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         with suppress(OSError, RuntimeError):
             error.add_note(f"the latents are kept: {keep_latents(path, generation, i)}")
         raise

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Weights", "detect_mode", "find_in", "load_causal", "load_clip", "load_into", "load_t5", "load_tiny_vae", "load_vae",
-    "load_wan", "open_weights", "wan_config",
+    "load_wan", "open_weights", "skeleton", "wan_config",
 ]  # fmt: skip
 
 log = logging.getLogger(__name__)
@@ -143,6 +143,17 @@ def wan_config(path: Path | str) -> WanConfig:
     return _choose_wan(_must_hold(open_weights(path), EXPERT)).config
 
 
+def skeleton(path: Path | str, dtype: torch.dtype, cls: type[WanModel], finish: Finish) -> WanModel:
+    """What `load_wan` would make, without memory: for counting."""
+    weights = _must_hold(open_weights(path), EXPERT)
+    model = _choose_wan(weights, cls).to(dtype)
+    if finish.hold:
+        finish.hold(model, weights)
+    for block in model.blocks if finish.block else ():
+        finish.block(block)  # type: ignore[misc]
+    return model
+
+
 def _choose_wan(weights: Weights, cls: type[WanModel] | None = None) -> WanModel:
     from wan.modules.model import WanModel
 
@@ -187,9 +198,7 @@ def load_t5(path: Path | str, *, device: Device, dtype: torch.dtype, finish: Fin
 def _choose(cls: type[Model], configs: Iterable[Any], weights: Weights) -> Model:
     """A model on the meta device from the first config that has exactly the file's tensors; if none has, the nearest."""
     nearest, distance = None, math.inf
-    for config in configs:
-        with torch.device("meta"):
-            model = cls(config)
+    for model in filter(None, (_built(cls, config) for config in configs)):
         wrong = sum(map(len, faults(model, weights).values()))
         if wrong < distance:
             nearest, distance = model, wrong
@@ -199,6 +208,14 @@ def _choose(cls: type[Model], configs: Iterable[Any], weights: Weights) -> Model
     return nearest
 
 
+def _built(cls: type[Model], config: Any) -> Model | None:
+    try:
+        with torch.device("meta"):
+            return cls(config)
+    except (RuntimeError, ArithmeticError, IndexError, AssertionError):  # of a config.json, by its sizes
+        return None
+
+
 def _configs(cls: type[Config], weights: Weights, *released: Config, must_state: str | None = None) -> list[Config]:
     values = read_config(weights.path)
     if values is None:
@@ -206,7 +223,8 @@ def _configs(cls: type[Config], weights: Weights, *released: Config, must_state:
     if must_state and must_state not in values:
         log.info("%s: its config.json does not state %s and is passed over", weights.path, must_state)
         return list(released)
-    beside = parse_config(cls, values)
+    longest = max((side for shape in weights.shapes.values() for side in shape), default=0)
+    beside = parse_config(cls, values, len(weights.parts), longest)
     return [beside, *released] if beside else list(released)
 
 

@@ -75,6 +75,14 @@ class Weights:
             return None
         return Kept(stored.dtype, stored.shape, None, math.prod(scale.shape) if scale else 0)
 
+    def nbytes(self, dtype: torch.dtype) -> int:
+        """In memory, what can be kept as it is kept so and the rest in `dtype`."""
+        kept = {name: self.kept(name) for name in self.parts}
+        return sum(
+            math.prod(held.shape) * held.dtype.itemsize if held else math.prod(self.shape(name)) * dtype.itemsize
+            for name, held in kept.items()
+        )
+
     def read_into(self, name: str, target: Tensor, scratch: Tensor) -> None:
         """Into a tensor of the stored kind as it stands, into any other as numbers."""
         weight, _, kind = name.rpartition(".")
@@ -160,11 +168,13 @@ def _take_scales(parts: dict[str, tuple[Stored, ...]]) -> dict[str, Stored]:
 @dataclass(frozen=True)
 class Finish:
     """What is done to a model as it is loaded: `hold` replaces parts before it has memory, `block` a block once it is full.
-    Blocks are filled, and finished, on the device `through`, and go on to where the model is wanted."""
+    Blocks are filled, and finished, on the device `through`, and go on to where the model is wanted; or `stream` takes
+    them over unread."""
 
     hold: Callable[[nn.Module, Weights], None] | None = None
     block: Callable[[nn.Module], None] | None = None
     through: torch.device | None = None
+    stream: Callable[[nn.Module, Weights], None] | None = None
 
 
 def load_into(
@@ -183,25 +193,36 @@ def load_into(
         finish.hold(model, weights)
     size = sum(map(math.prod, weights.shapes.values()))
     scratch = torch.empty(SCRATCH, dtype=torch.uint8)
-    if finish.block:
-        for i, block in enumerate(model.blocks):  # type: ignore[arg-type]
-            _fill(block, f"blocks.{i}.", weights, finish.through or device, scratch)
-            finish.block(block)
-            block.to(device)
-    _fill(model, "", weights, device, scratch, there="blocks." if finish.block else "")
+    if finish.block or finish.stream:
+        for name, child in model.named_children():
+            if name != "blocks":
+                fill(child, f"{name}.", weights, device, scratch)
+        _take_blocks(model, weights, device, finish, scratch)
+    else:
+        fill(model, "", weights, device, scratch)
     log.info("%s: %.1f M parameters in %.1f s", weights.path, size / 1e6, time.perf_counter() - started)
     return model.eval().requires_grad_(False)
 
 
-def _fill(
-    module: nn.Module, prefix: str, weights: Weights, device: torch.device | str, scratch: Tensor, there: str = ""
+def _take_blocks(
+    model: nn.Module, weights: Weights, device: torch.device | str, finish: Finish, scratch: Tensor
 ) -> None:
-    """Give memory to what has none and read it from the file; names that begin with `there` are full already."""
+    if finish.stream:
+        finish.stream(model, weights)
+        return
+    assert finish.block is not None
+    for i, block in enumerate(model.blocks):  # type: ignore[arg-type]
+        fill(block, f"blocks.{i}.", weights, finish.through or device, scratch)
+        finish.block(block)
+        block.to(device)
+
+
+def fill(module: nn.Module, prefix: str, weights: Weights, device: torch.device | str, scratch: Tensor) -> None:
+    """Give memory to what has none, and read all of it from the file."""
     module._apply(lambda t: torch.empty_like(t, device=device) if t.is_meta else t)
     # the parameters' own storage, under the official names
     for name, tensor in module.state_dict(prefix=prefix).items():
-        if not (there and name.startswith(there)):
-            weights.read_into(name, tensor, scratch)
+        weights.read_into(name, tensor, scratch)
 
 
 def faults(model: nn.Module, weights: Weights) -> dict[str, list[str]]:
