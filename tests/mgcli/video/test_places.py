@@ -1,6 +1,5 @@
 """`wan22` on the files that people have: ComfyUI's folder, files named one by one, what the Hugging Face cache holds."""
 
-import gc
 import json
 import shutil
 from collections.abc import Callable
@@ -36,7 +35,6 @@ Call = Callable[..., tuple[int, dict, str]]
 
 @pytest.fixture(scope="module")
 def official(tmp_path_factory) -> dict[str, Path]:
-    gc.freeze()  # every model that is let go is a collection, through all that was imported
     root = tmp_path_factory.mktemp("official")
     return {kind: write_wan22(root / kind, kind) for kind in ("t2v", "i2v")}
 
