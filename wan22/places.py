@@ -24,6 +24,9 @@ from wan22.config import PARTS, TASKS, Task, no_switch
 from wan22.plan import Expert
 
 
+SPOKEN = dict(zip(PARTS, ("high-noise expert", "low-noise expert", "text encoder", "tokenizer", "VAE"), strict=True))
+
+
 @dataclass(frozen=True)
 class Places:
     """Files or folders, one for each of PARTS, which are settings of a request."""
@@ -64,7 +67,7 @@ def find_places(
     _take_tokenizer(found)
     if wanted := [name for name in PARTS if name not in found]:
         if folder is None:
-            raise Refusal(f"{_spoken(wanted)}: not named, and no folder to look in", "ckpt_dir", *wanted)
+            raise Refusal(f"no {_spoken(wanted)} is named, and no folder to look in", "ckpt_dir", *wanted)
         check_two_experts(folder, half)
         found |= _in_release(folder, wanted) if is_release(folder) else _in_files(folder, task, wanted)
     check_kinds(found, wanted if wanted and folder and not is_release(folder) else ())
@@ -117,7 +120,7 @@ def _in_files(folder: Path, task: Task, wanted: list[str]) -> dict[str, Path]:
     }
     missing = [name for name in files if name in wanted and not files[name]]
     if missing:
-        raise Refusal(f"{folder} has no file of {task.name} that is {_spoken(missing)}{_unread(shelf)}", *missing)
+        raise Refusal(f"{folder} has no {_spoken(missing)} of {task.name}{_unread(shelf)}", *missing)
     found: dict[str, Path] = {}
     if {"high_noise", "low_noise"} <= set(wanted):
         found["high_noise"], found["low_noise"] = the_pair(files["high_noise"], files["low_noise"])
@@ -144,7 +147,7 @@ def _unread(shelf: Shelf) -> str:
 
 
 def _spoken(names: list[str]) -> str:
-    return " or ".join(name.replace("_", " ") for name in names)
+    return " or ".join(SPOKEN[name] for name in names)
 
 
 def check_kinds(found: Mapping[str, Path], recognised: Collection[str]) -> None:
@@ -169,8 +172,11 @@ def check_two_experts(folder: Path, half: bool) -> None:
 def check_not_mixed_up(experts: dict[Expert, Path], task: Task) -> None:
     """The two have the same shapes, so names and values are all there is to tell a high-noise expert from a low-noise one."""
     for expert, path in experts.items():
-        if noise_of(path.resolve()) not in (None, expert):  # a link by the right name may lead to the wrong folder
-            raise ValueError(f"the {expert}-noise expert is {path.resolve()}: the two are swapped; exchange them")
+        target = (
+            path.resolve()
+        )  # a link by the right name may lead to the wrong folder; in a cache, to one without a name
+        if (noise_of(target) or noise_of(path)) not in (None, expert):
+            raise ValueError(f"the {expert}-noise expert is {target}: the two are swapped; exchange them")
     if torch.equal(*(modulation(path, task) for path in experts.values())):
         raise ValueError(f"{experts['high']} and {experts['low']} are the same expert twice; download the other one")
 

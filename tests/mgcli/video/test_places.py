@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from mgcli import wan22_app
@@ -175,8 +176,20 @@ def test_a_folder_without_this_model_is_passed_over_in_words(wan22, official, tm
     code, data, err = wan22()
     assert code == 2 and "the mini" in data["error"]  # which knows no cats
     code, data, err = wan22("--ckpt_dir", folder)
-    assert code == 2 and "has no file of t2v-A14B that is high noise or low noise" in data["error"]
+    assert code == 2 and "has no high-noise expert or low-noise expert of t2v-A14B" in data["error"]
     assert data["error"].endswith("(--high_noise, --low_noise)")
+
+
+def test_image_to_video_takes_its_own_from_a_folder_of_both(wan22, official, tmp_path):
+    folder = write_comfyui(write_comfyui(tmp_path / "models_of_both", official["t2v"]), official["i2v"], "i2v")
+    Image.new("RGB", (64, 32), (90, 20, 40)).save(tmp_path / "start.png")
+    made = []
+    for place in (official["i2v"], folder):
+        code, data, err = wan22("--ckpt_dir", place, "--image", tmp_path / "start.png", command="i2v")
+        assert code == 0, err
+        made.append(latents(data))
+    assert torch.equal(*made)
+    assert "high_noise diffusion_models/wan2.2_i2v_high_noise_14B_fp16.safetensors" in err
 
 
 def test_a_release_in_the_hugging_face_cache_is_found(wan22, official, wanted, tmp_path, monkeypatch):
@@ -231,22 +244,22 @@ def test_what_is_wrong_is_one_line(wan22, comfyui, official, tmp_path):
         code, data, err = wan22(*flags(files | changed))
         assert code == 2 and said in data["error"] and "\n" not in data["error"], (changed, data)
     for names, said in [
-        (("high_noise", "low_noise", "text_encoder"), "vae: not named, and no folder to look in (--ckpt_dir, --vae)"),
-        (("vae",), "high noise or low noise or text encoder or tokenizer: not named"),
+        (("high_noise", "low_noise", "text_encoder"), "no VAE is named, and no folder to look in (--ckpt_dir, --vae)"),
+        (("vae",), "no high-noise expert or low-noise expert or text encoder or tokenizer is named"),
     ]:
         code, data, err = wan22(*flags(files, *names))
         assert code == 2 and said in data["error"], data
     code, data, err = wan22(*flags(files | {"text_encoder": bare}, "high_noise", "low_noise", "text_encoder", "vae"))
-    assert code == 2 and "tokenizer: not named, and no folder to look in (--ckpt_dir, --tokenizer)" in data["error"]
+    assert code == 2 and "no tokenizer is named, and no folder to look in (--ckpt_dir, --tokenizer)" in data["error"]
 
 
 @pytest.mark.parametrize(
     ("gone", "said"),
     [
-        ("diffusion_models/*low*", "has no file of t2v-A14B that is low noise (--low_noise)"),
-        ("text_encoders/*", "that is text encoder (--text_encoder)"),
-        ("vae/*", "that is vae (--vae)"),
-        ("*/*", "that is high noise or low noise or text encoder or vae"),
+        ("diffusion_models/*low*", "has no low-noise expert of t2v-A14B (--low_noise)"),
+        ("text_encoders/*", "has no text encoder of t2v-A14B (--text_encoder)"),
+        ("vae/*", "has no VAE of t2v-A14B (--vae)"),
+        ("*/*", "no high-noise expert or low-noise expert or text encoder or VAE of"),
     ],
 )
 def test_what_a_folder_lacks_is_named_with_its_flag(wan22, comfyui, gone, said):
