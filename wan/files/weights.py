@@ -116,13 +116,17 @@ class Weights:
             stored.read_into(target, scratch)
 
 
+class UnknownModel(ValueError):
+    """A whole file, but of something else."""
+
+
 def open_weights(path: Path | str) -> Weights:
     """A file, an index or a folder of shards, in any known layout; nothing but headers is read."""
     path = Path(path)
     stored = open_tensors(path)
     known = recognise(stored)
     if known is None:
-        raise ValueError(f"{path} holds no model known here (its tensors: {some(sorted(stored)) or 'none'})")
+        raise UnknownModel(f"{path} holds no model known here (its tensors: {some(sorted(stored)) or 'none'})")
     names = official_names(stored, *known)
     parts = {name: tuple(stored[key] for key in keys) for name, keys in names.items()}
     for name, pieces in parts.items():
