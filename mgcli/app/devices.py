@@ -7,15 +7,18 @@ and asking is surer than a table of versions.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
 
-from mgcli.app.console import console
+from wan.schema import shown
 
+log = logging.getLogger(__name__)
 CPU, APPLE = torch.device("cpu"), torch.device("mps")
+DEVICES = ("cpu", "cuda", "mps", "xpu")
 
 
 def device_and_dtype(device_name: str, dtype_name: str) -> tuple[torch.device, torch.dtype]:
@@ -32,19 +35,21 @@ def _best(dtype_name: str) -> torch.device:
     why_not = apple_problem(_dtype(APPLE, dtype_name))
     if why_not is None:
         return APPLE
-    console.say(f"this Mac's GPU is left alone ({why_not}): the run is on the CPU")
+    log.info(f"this Mac's GPU is left alone ({why_not}): the run is on the CPU")
     return CPU
 
 
 def _usable(name: str, dtype_name: str) -> str:
     try:
+        if name.split(":")[0] not in DEVICES:  # torch knows others by name alone, and one without numbers
+            raise RuntimeError
         device = torch.device(name)
         torch.empty(0, device=device)
-        usable = device.type != "meta"  # which has shapes and no numbers
+        usable = True
     except (RuntimeError, AssertionError, NotImplementedError):  # what torch raises depends on how it was built
         usable = False
     if not usable:
-        raise ValueError(f"device {name!r} cannot be used here: leave --device out, or see mg doctor")
+        raise ValueError(f"device {shown(name)} cannot be used here: leave --device out, or see mg doctor")
     why_not = apple_problem(_dtype(device, dtype_name)) if device.type == "mps" else None
     if why_not is not None:
         raise ValueError(f"device {name!r} cannot do this run ({why_not}): use --device cpu")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -16,15 +17,15 @@ from pathlib import Path
 from typing import Any, Self
 
 from mgcli.app import system
-from mgcli.app.console import console
 from mgcli.app.locks import locked
 from wan.video.encoder import require_encoder
 
+log = logging.getLogger(__name__)
 Files = Mapping[str, Path]  # what each is, such as "record"; the one that the user named is among them
 LONGEST_ADDITION = len("..whole.mp4")  # to a name, while its file is made
 # flags that name a file to read; a value may also be something else, such as an action script
 READ = (
-    "image", "actions", "script", "load_state", "prompt_file", "config_path",
+    "image", "actions", "script", "load_state", "prompt_file", "config_path", "last_image", "video",
     "checkpoint_path", "pretrained_model_path", "tiny_vae", "ckpt_dir",
 )  # fmt: skip
 
@@ -100,7 +101,7 @@ class Outputs:
 
     def _told(self, path: Path, asked: Path) -> Path:
         if path != asked:
-            console.say(f"{asked}, or what goes with it, is there or being written: this run writes {path}")
+            log.info(f"{asked}, or what goes with it, is there or being written: this run writes {path}")
         return path
 
 
