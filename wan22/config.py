@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Literal, Self
 
 from wan.config import I2V_A14B, T2V_A14B, WanConfig
-from wan.latents import SPATIAL_STRIDE, latent_frames_for, video_frames
+from wan.latents import SPATIAL_STRIDE, TEMPORAL_STRIDE, latent_frames_for, video_frames
 from wan.refusal import Refusal
 from wan.schedule import SCHEDULES, TRAIN_TIMESTEPS
 from wan.schema import shown, within
@@ -38,7 +39,9 @@ LIMITS = {
     "sample_guide_scale": (0.0, 100.0),
     "base_seed": (-(2**63), 2**63 - 1),
 }
-Residency = Literal["both", "one", "stream"]  # of the experts on the device: both, one at a time, block by block
+Residency = Literal[
+    "both", "one", "stream", "disk"
+]  # of the experts: both on the device, one at a time, or block by block from the host or from disk
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ TASKS = {
     "i2v-A14B": Task("i2v-A14B", I2V_A14B, 0.900, 5.0, (3.5, 3.5)),
 }
 DENSE_TASKS = ("ti2v-5B",)
+PARTS = ("high_noise", "low_noise", "text_encoder", "tokenizer", "vae")  # of a checkpoint, each a file or a folder
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,9 @@ class Request:
     sample_solver: Literal["unipc", "dpm++"] = "unipc"
     sample_guide_scale: float | tuple[float, float] | None = None  # one number, or low and high
     base_seed: int = -1
+    last_image: Path | None = None  # what it ends with
+    video: Path | None = None  # what it goes on from, in place of an image: its last frames, as many as `overlap`
+    overlap: int = 5
     enable_half_frame_generation: bool = False
     enable_improved_frame_completion: bool = False
     frame_completion: Method | None = None
@@ -124,6 +131,16 @@ class ResolvedRequest(Request):
     @property
     def width_height(self) -> tuple[int, int]:
         return parse_size(self.size)
+
+    @property
+    def more_given(self) -> bool:
+        """More than a first frame."""
+        return self.last_image is not None or self.known_frames > 1
+
+    @property
+    def known_frames(self) -> int:
+        """That it begins with and that are in another video already; they are made once more and left out."""
+        return self.overlap if self.video else 0
 
     @property
     def latent_size(self) -> tuple[int, int, int]:
@@ -202,11 +219,28 @@ def check(request: ResolvedRequest) -> None:
         raise ValueError(f"unknown sample_solver {request.sample_solver!r}; use {' or '.join(SCHEDULES)}")
     for name, (least, most) in LIMITS.items():
         within(name, getattr(request, name), least, most, getattr(find_task(request.task), name, most))
+    check_given(request)
     for name in ("cfg_truncate_steps", "cfg_truncate_high_noise_steps"):
         if not 0 <= getattr(request, name) <= request.sample_steps:
             raise ValueError(
                 f"{name} {shown(getattr(request, name))} must be between 0 and the run's {request.sample_steps} steps"
             )
+
+
+def check_given(request: ResolvedRequest) -> None:
+    """Given frames fill latent frames whole, but for the last one, which is the last of its four."""
+    for name in ("last_image", "video"):
+        if getattr(request, name) and request.task != "i2v-A14B":
+            raise ValueError(f"{name} is for i2v-A14B, not {request.task}, which is given no frames")
+    made = video_frames(latent_frames_for(request.frame_num))
+    if request.last_image and (request.frame_num != made or made == 1):
+        raise ValueError(
+            f"frame_num {request.frame_num}: a video that ends with an image has 4n+1 frames, 5 or more; nearest is {max(made, 5)}"
+        )
+    if request.video and (request.overlap % TEMPORAL_STRIDE != 1 or not 0 < request.overlap < request.frame_num):
+        raise ValueError(
+            f"overlap {request.overlap}: a video goes on from 4n+1 frames, from 1 to less than its own {request.frame_num}; usual is 5"
+        )
 
 
 def check_size(request: ResolvedRequest) -> None:

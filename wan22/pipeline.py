@@ -86,7 +86,7 @@ def velocity(
     """The guided velocity of one step."""
     check_tokens(model, latents, step)
     t = torch.tensor([step.timestep], device=latents.device)
-    part = None if y is None else y[:, :, list(step.frame_positions)]
+    part = None if y is None else y[:, :, list(step.condition_frames)]
 
     def ask(prompt: Prompt) -> Tensor:
         return model(latents, t, texts.embedded(model, prompt), part, step.frame_positions)
