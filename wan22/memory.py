@@ -11,10 +11,11 @@ from typing import Literal, get_args
 import torch
 
 from wan.config import WanConfig
-from wan.device import GIB, device_available, host_available
+from wan.device import GIB, available, device_available, host_available
 from wan.fast.expert import OptimizedWanModel
 from wan.fast.fp8 import quantise
 from wan.fast.offload import RING
+from wan.latents import video_frames
 from wan.modules.model import WanModel
 from wan.modules.streaming import StreamedDecoder
 from wan.modules.strip_memory import fewest
@@ -104,6 +105,21 @@ def auto_residency(needs: Needs, device: torch.device) -> Residency:
     if device.type != "cuda":
         return "one"  # the host's memory is the device's: what has done its work is let go
     return choose_residency(needs, device_available(device), host_available())
+
+
+def require_room(needs: Needs, latent_frames: int, size: str, device: torch.device) -> None:
+    """A forward that no residency has room for is refused before anything is loaded."""
+    room = available(device)
+    if needs.activations <= room:
+        return
+    fitting = int(room / needs.activations * latent_frames)
+    near = f"at this size frame_num is at most {video_frames(fitting)}" if fitting else "use a smaller size"
+    raise Refusal(
+        f"{latent_frames} latent frames of {size} take about {needs.activations / GIB:,.1f} GiB a forward beside the weights, and"
+        f" {device} has {room / GIB:,.1f} left; {near}",
+        "frame_num",
+        "size",
+    )
 
 
 def explain(phase: Phase, residency: Residency, needs: Needs, tiled: bool) -> Refusal:

@@ -23,7 +23,7 @@ from wan.video.writer import VideoWriter
 from wan22.config import ResolvedRequest, find_task, rounding_note
 from wan22.generation import Generation
 from wan22.image import GivenFrames
-from wan22.memory import auto_residency
+from wan22.memory import auto_residency, require_room
 from wan22.parts import Parts
 from wan22.pipeline import StepDone
 from wan22.places import Places, find_places, is_release
@@ -62,9 +62,11 @@ def open_generation(request: Wan22Request, videos: list[PlannedVideo], image: Gi
     device, dtype = device_and_dtype(request.device, request.dtype)
     speed = Speed(request.reference, request.attention, request.compile, fp8=request.fp8)
     parts = Parts(find_files(request), find_task(request.task), device, dtype, request.t5_cpu, speed)
-    residency = request.residency
+    longest = max(videos, key=lambda video: video.tokens)
+    needs, residency = parts.needs(longest.tokens), request.residency
+    require_room(needs, longest.steps[-1].latent_frames, longest.request.size, device)
     if residency == "auto":
-        residency = auto_residency(parts.needs(max(video.tokens for video in videos)), device)
+        residency = auto_residency(needs, device)
     folder = checkpoint_folder(request) or "files as named"
     log.info(f"{folder}: experts in {str(dtype).removeprefix('torch.')} on {device}, residency {residency}")
     return Generation(parts, videos, residency, image)

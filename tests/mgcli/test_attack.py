@@ -109,7 +109,14 @@ GIVEN = [
 @pytest.mark.parametrize(("command", "flag"), FLAGS)
 def test_a_flag(monkeypatch, capsys, command, flag):
     """Up to where something would be loaded."""
-    nothing = {"frames": 0, "seconds": 0, "frames_per_second": 0, "outputs": [], "peak_memory_gib": 0, "takes": []}
+    nothing = {
+        "frames": 0,
+        "seconds": 0,
+        "frames_per_second": 0,
+        "outputs": [{"video": "a.mp4", "icon": "b.mp4"}],
+        "peak_memory_gib": 0,
+        "takes": [],
+    }
     monkeypatch.setattr("mgcli.game.generation.generate_worlds", lambda *_: nothing)
     monkeypatch.setattr("mgcli.commands.stream.played", lambda *_: nothing)
     program = wan22_app.app if command == "plan" else mg.app

@@ -114,9 +114,20 @@ def load_causal(
     found = detect_mode(weights)
     if mode not in (None, found):
         raise ValueError(f"{path} is a {found} model, not {mode}; ask for {found} or name the {mode} weights")
-    configs = _configs(CausalConfig, weights, CAUSAL_MODELS[found], must_state="local_attn_size")
-    model = _choose(cls or CausalWanModel, configs, weights)
+    model = _choose_causal(weights, found, cls or CausalWanModel)
     return load_into(model, weights, dtype=dtype, device=device, finish=finish), found
+
+
+def causal_config(path: Path | str) -> CausalConfig:
+    """The architecture that `load_causal` finds in the weights, without loading them."""
+    from wan.modules.causal_model import CausalWanModel
+
+    weights = open_weights(path)
+    return _choose_causal(weights, detect_mode(weights), CausalWanModel).config
+
+
+def _choose_causal(weights: Weights, mode: str, cls: type[CausalWanModel]) -> CausalWanModel:
+    return _choose(cls, _configs(CausalConfig, weights, CAUSAL_MODELS[mode], must_state="local_attn_size"), weights)
 
 
 def load_wan(

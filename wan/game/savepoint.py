@@ -35,7 +35,7 @@ MOST_BLOCKS = 10**9  # four hundred years of playing
 
 
 @dataclass(frozen=True)
-class Head:
+class WorldHead:
     """What a save point says of itself beside its tensors."""
 
     mode: str
@@ -85,7 +85,7 @@ def load_world(path: str | Path, models: GameModels) -> tuple[World, dict[str, A
     return _restored(head, tensors, models), head.note
 
 
-def _restored(head: Head, tensors: dict[str, Tensor], models: GameModels) -> World:
+def _restored(head: WorldHead, tensors: dict[str, Tensor], models: GameModels) -> World:
     device = models.causal.device
     condition = ImageCondition(tensors["condition/visual_context"].to(device), tensors["condition/concat"].to(device))
     noise = SeededNoise([0] * len(condition.concat))
@@ -127,9 +127,9 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     return meta, tensors
 
 
-def _head(meta: dict[str, str]) -> Head:
+def _head(meta: dict[str, str]) -> WorldHead:
     given = {name: parse_json(meta[name], name) for name in ("block", "sampling", "note") if name in meta}
-    head = read(Head, given | {name: meta[name] for name in ("mode", "weights") if name in meta})
+    head = read(WorldHead, given | {name: meta[name] for name in ("mode", "weights") if name in meta})
     within("block", head.block, 0, MOST_BLOCKS, 0)
     return head
 
@@ -138,7 +138,7 @@ def _damaged(path: Path, error: ValueError) -> ValueError:
     return ValueError(f"{path} is a damaged save point, or one of other models ({error}): give another one")
 
 
-def _check_models(path: Path, head: Head, models: GameModels) -> None:
+def _check_models(path: Path, head: WorldHead, models: GameModels) -> None:
     if head.mode != models.mode.name:
         raise ValueError(f"{path} is a world of mode {head.mode}, these weights play {models.mode.name}")
     if head.weights in {fingerprint(models.causal), *_older_fingerprints(models.causal)}:
