@@ -11,16 +11,17 @@ from typing import Literal, get_args
 import torch
 
 from wan.config import WanConfig
-from wan.device import GIB, available, device_available, host_available
+from wan.device import GIB, device_available, host_available
 from wan.fast.expert import OptimizedWanModel
 from wan.fast.fp8 import quantise
 from wan.fast.offload import RING
-from wan.latents import video_frames
+from wan.latents import latent_frames_for, video_frames
 from wan.modules.model import WanModel
 from wan.modules.streaming import StreamedDecoder
 from wan.modules.strip_memory import fewest
 from wan.refusal import Refusal
 from wan22.config import Residency
+from wan22.plan import PlannedVideo
 
 RESIDENCIES: tuple[Residency, ...] = get_args(Residency)  # the fastest first
 
@@ -107,17 +108,27 @@ def auto_residency(needs: Needs, device: torch.device) -> Residency:
     return choose_residency(needs, device_available(device), host_available())
 
 
-def require_room(needs: Needs, latent_frames: int, size: str, device: torch.device) -> None:
-    """A forward that no residency has room for is refused before anything is loaded."""
-    room = available(device)
-    if needs.activations <= room:
+def check_fits(needs: Needs, video: PlannedVideo, device: torch.device) -> None:
+    """Refuse what the device cannot hold in any residency, naming what it can; on a CPU, what its host has no room for."""
+    own = device.type == "cuda"
+    least, there = (
+        (needs.on_device("disk"), 0.97 * device_available(device)) if own else (needs.activations, host_available())
+    )
+    if least <= there:
         return
-    fitting = int(room / needs.activations * latent_frames)
-    near = f"at this size frame_num is at most {video_frames(fitting)}" if fitting else "use a smaller size"
+    tokens = int((there - least + needs.activations) / needs.activations * video.tokens)
+    rows = video.tokens // latent_frames_for(video.request.frame_num)  # of a latent frame
+    frames = video_frames(max(1, tokens // rows))
+    if tokens < rows:
+        raise Refusal(
+            f"{least / GIB:.1f} GiB of memory are the least for this size, even layer by layer; {there / GIB:.1f} are there:"
+            " make it smaller",
+            "size",
+        )
     raise Refusal(
-        f"{latent_frames} latent frames of {size} take about {needs.activations / GIB:,.1f} GiB a forward beside the weights, and"
-        f" {device} has {room / GIB:,.1f} left; {near}",
-        "frame_num",
+        f"{least / GIB:.1f} GiB of memory are the least for {video.request.frame_num} frames of this size, even layer by"
+        f" layer; {there / GIB:.1f} are there, enough for {frames} frames",
+        f"frame_num {frames}",
         "size",
     )
 

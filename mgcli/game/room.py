@@ -11,7 +11,7 @@ from mgcli.game.limits import SIDES, smaller
 from mgcli.game.request import GameRequest
 from wan.config import CAUSAL_MODELS, CausalConfig
 from wan.device import GIB, available
-from wan.files.checkpoint import causal_config
+from wan.files.checkpoint import open_causal
 from wan.game.memory import kept_bytes
 from wan.refusal import Refusal
 from wanmini import random_world, sizes
@@ -21,7 +21,7 @@ def require_room(request: GameRequest, worlds: int, device: torch.device, dtype:
     room = available(device)
     needed = kept(request, likely_config(request), worlds, dtype)
     if needed > room and request.checkpoint_path:  # a model of one's own may be smaller
-        needed = kept(request, causal_config(checkpoint_file(request.checkpoint_path)), worlds, dtype)
+        needed = kept(request, open_causal(checkpoint_file(request.checkpoint_path))[0].config, worlds, dtype)
     if needed <= room:
         return
     most = int(room / needed * worlds)

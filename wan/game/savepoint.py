@@ -115,8 +115,10 @@ def _hash(tensor: Tensor) -> str:
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(2, "no such file", str(path))
+    if not path.is_file():
+        raise ValueError(f"{path} is no file: name the one that a world was saved in")
     try:
         with safe_open(path, "pt") as file:
             meta, tensors = file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no dict
