@@ -132,7 +132,8 @@ class Console:
 
     def _print_json(self, data: dict[str, Any]) -> None:
         """In the letters that stdout has; JSON can say the others."""
-        print(json.dumps(data, ensure_ascii=not _has_every_letter(sys.stdout), default=str), flush=True)
+        line = json.dumps(data, ensure_ascii=not _has_every_letter(sys.stdout), default=str)
+        print(CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", line), flush=True)
 
 
 class Progress:
