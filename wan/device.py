@@ -53,6 +53,11 @@ def device_available(device: torch.device) -> int:
     return min(free + ours, int(allowed))
 
 
+def available(device: torch.device) -> int:
+    """Bytes, before anything is loaded; of the host where its memory is the device's."""
+    return device_available(device) if device.type == "cuda" else host_available()
+
+
 def limit_device(device: torch.device, gib: float) -> None:
     """Take no more than that, so that others have the rest; torch refuses what goes beyond."""
     if device.type == "cuda":
