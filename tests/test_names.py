@@ -8,8 +8,9 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("wan", "wan22", "wanmini", "mgcli")
 # a layer of one network is named as in the others, and a fast twin as its plain one
 LAYERS = {"AttentionBlock", "RMSNorm", "ResidualBlock", "SelfAttention", "Upsample"}
-# rooms apart: a published model's home and a page's switchboard; a block of frames; what is encoded, and what encodes
-APART = {"Attention", "Block", "Encoder", "Hub", "Sample"}
+# rooms apart: a published model's home and a page's switchboard; a block of frames; what is encoded, and what encodes;
+# a world, and the one that Python holds in its hand
+APART = {"Attention", "Block", "Encoder", "Hub", "Sample", "World"}
 
 
 def public_classes() -> dict[str, list[str]]:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, Self
+from pathlib import Path
+from typing import Literal, Self
 
 from wan.config import I2V_A14B, T2V_A14B, WanConfig
-from wan.latents import SPATIAL_STRIDE, latent_frames_for, video_frames
+from wan.latents import SPATIAL_STRIDE, TEMPORAL_STRIDE, latent_frames_for, video_frames
 from wan.refusal import Refusal
 from wan.schedule import SCHEDULES, TRAIN_TIMESTEPS
+from wan.schema import shown, within
 from wan22.frames import Method, Rope, Start
 
 # published with the weights: they were evaluated with this exact string
@@ -26,6 +28,7 @@ NEGATIVE_PROMPT = (
 SIDES = 2 * SPATIAL_STRIDE  # both sides are multiples of it: of the VAE's stride and of the transformer's patch
 MOST_POSITIONS = 1024  # in time, height and width: those that the released models' position tables have
 LONGEST_SIDE = SIDES * MOST_POSITIONS
+MOST_DIGITS = 20  # of a side; Python refuses to read thousands
 SIZES = ("720*1280", "1280*720", "480*832", "832*480")
 
 # where numbers end: beyond them nothing is computed, or no number is one any more
@@ -36,7 +39,9 @@ LIMITS = {
     "sample_guide_scale": (0.0, 100.0),
     "base_seed": (-(2**63), 2**63 - 1),
 }
-Residency = Literal["both", "one", "stream"]  # of the experts on the device: both, one at a time, block by block
+Residency = Literal[
+    "both", "one", "stream", "disk"
+]  # of the experts: both on the device, one at a time, or block by block from the host or from disk
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,7 @@ TASKS = {
     "i2v-A14B": Task("i2v-A14B", I2V_A14B, 0.900, 5.0, (3.5, 3.5)),
 }
 DENSE_TASKS = ("ti2v-5B",)
+PARTS = ("high_noise", "low_noise", "text_encoder", "tokenizer", "vae")  # of a checkpoint, each a file or a folder
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,9 @@ class Request:
     sample_solver: Literal["unipc", "dpm++"] = "unipc"
     sample_guide_scale: float | tuple[float, float] | None = None  # one number, or low and high
     base_seed: int = -1
+    last_image: Path | None = None  # what it ends with
+    video: Path | None = None  # what it goes on from, in place of an image: its last frames, as many as `overlap`
+    overlap: int = 5
     enable_half_frame_generation: bool = False
     enable_improved_frame_completion: bool = False
     frame_completion: Method | None = None
@@ -124,6 +133,16 @@ class ResolvedRequest(Request):
         return parse_size(self.size)
 
     @property
+    def more_given(self) -> bool:
+        """More than a first frame."""
+        return self.last_image is not None or self.known_frames > 1
+
+    @property
+    def known_frames(self) -> int:
+        """That it begins with and that are in another video already; they are made once more and left out."""
+        return self.overlap if self.video else 0
+
+    @property
     def latent_size(self) -> tuple[int, int, int]:
         """Latent frames, rows and columns of the finished video."""
         width, height = self.width_height
@@ -170,7 +189,8 @@ def parse_size(size: str) -> tuple[int, int]:
     found = re.fullmatch(r"(\d+)[*xX](\d+)", size)
     if not found:
         raise ValueError(f"size {size!r} is not WIDTH*HEIGHT, such as 832*480")
-    return int(found[1]), int(found[2])
+    width, height = (int(digits[:MOST_DIGITS]) for digits in found.groups())
+    return width, height
 
 
 def completion_method(request: Request) -> Method | None:
@@ -198,20 +218,29 @@ def check(request: ResolvedRequest) -> None:
     if request.sample_solver not in SCHEDULES:
         raise ValueError(f"unknown sample_solver {request.sample_solver!r}; use {' or '.join(SCHEDULES)}")
     for name, (least, most) in LIMITS.items():
-        check_within(name, getattr(request, name), least, most, getattr(find_task(request.task), name, most))
+        within(name, getattr(request, name), least, most, getattr(find_task(request.task), name, most))
+    check_given(request)
     for name in ("cfg_truncate_steps", "cfg_truncate_high_noise_steps"):
         if not 0 <= getattr(request, name) <= request.sample_steps:
             raise ValueError(
-                f"{name} {getattr(request, name)} must be between 0 and the run's {request.sample_steps} steps"
+                f"{name} {shown(getattr(request, name))} must be between 0 and the run's {request.sample_steps} steps"
             )
 
 
-def check_within(name: str, value: Any, least: float, most: float, usual: Any) -> None:
-    """Each of its numbers; one that is no number is near the usual one."""
-    for given, own in zip(value, usual) if isinstance(value, tuple) else [(value, usual)]:
-        if not least <= given <= most:
-            nearest = own if given != given else min(max(given, least), most)
-            raise ValueError(f"{name} {given} must be from {least} to {most}; nearest is {nearest}")
+def check_given(request: ResolvedRequest) -> None:
+    """Given frames fill latent frames whole, but for the last one, which is the last of its four."""
+    for name in ("last_image", "video"):
+        if getattr(request, name) and request.task != "i2v-A14B":
+            raise ValueError(f"{name} is for i2v-A14B, not {request.task}, which is given no frames")
+    made = video_frames(latent_frames_for(request.frame_num))
+    if request.last_image and (request.frame_num != made or made == 1):
+        raise ValueError(
+            f"frame_num {request.frame_num}: a video that ends with an image has 4n+1 frames, 5 or more; nearest is {max(made, 5)}"
+        )
+    if request.video and (request.overlap % TEMPORAL_STRIDE != 1 or not 0 < request.overlap < request.frame_num):
+        raise ValueError(
+            f"overlap {request.overlap}: a video goes on from 4n+1 frames, from 1 to less than its own {request.frame_num}; usual is 5"
+        )
 
 
 def check_size(request: ResolvedRequest) -> None:

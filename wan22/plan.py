@@ -34,7 +34,8 @@ class Step:
     guidance: float
     branch: Branch  # what is asked of the model: both prompts, one of them, or one and the last difference
     latent_frames: int
-    frame_positions: tuple[int, ...]  # rope positions, and which frames of an image condition belong to them
+    frame_positions: tuple[int, ...]  # rope positions
+    condition_frames: tuple[int, ...]  # which frames of an image condition belong to them
     seq_len: int
     completion: frames.Method | None = None  # the latents are completed in time before this step
 
@@ -112,6 +113,7 @@ def make_step(
         branch=branches[i],
         latent_frames=len(positions),
         frame_positions=positions,
+        condition_frames=condition_frames(request, positions),
         seq_len=sequence_length(request, task.model, len(positions)),
         completion=request.frame_completion if at_switch else None,
     )
@@ -191,6 +193,17 @@ def frame_positions(request: ResolvedRequest, expert: Expert) -> tuple[int, ...]
     if request.enable_half_frame_generation and expert == "high":
         return frames.half_positions(full, request.half_frame_rope)
     return tuple(range(full))
+
+
+def condition_frames(request: ResolvedRequest, positions: tuple[int, ...]) -> tuple[int, ...]:
+    """Of half frames those that they become, every other one, where more is given than a first frame: the last comes last.
+    Behind a first frame alone the condition is empty, and frames that are side by side take it as it comes."""
+    full = request.latent_size[0]
+    if len(positions) == full or not request.more_given:
+        return positions
+    every_other = tuple(range(0, full, 2))
+    both_ends = request.last_image is not None and len(every_other) > 1
+    return (*every_other[:-1], full - 1) if both_ends else every_other
 
 
 def sequence_length(request: ResolvedRequest, model: WanConfig, latent_frames: int) -> int:

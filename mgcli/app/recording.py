@@ -6,6 +6,7 @@ the actions in it, replays it: it is an action script and a session.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import time
@@ -17,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from mgcli.app.console import console
 from mgcli.app.machine import versions
 from mgcli.app.record import Record
 from wan.game.actions import Action, script_of, text
@@ -27,6 +27,8 @@ from wan.video.writer import VideoWriter
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+log = logging.getLogger(__name__)
 
 
 def recorded(path: Path) -> dict[str, Path]:
@@ -72,6 +74,11 @@ class Recording:
     @property
     def frames_per_second(self) -> float:
         return round(self.frames / self._seconds, 2) if self._seconds else 0.0
+
+    @property
+    def block_seconds(self) -> float:
+        """Of the last block."""
+        return self._block_seconds[-1] if self._block_seconds else 0.0
 
     def write(self, video: np.ndarray, actions: Sequence[Action]) -> None:
         """A block: uint8 (F, H, W, 3) and the action of each frame. On disk when it returns."""
@@ -129,7 +136,7 @@ class Recording:
     def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
         self.close()
         if kind and self.frames:
-            console.say(f"kept: {self.path}, {self.frames} frames")
+            log.info(f"kept: {self.path}, {self.frames} frames")
 
     def files(self) -> dict[str, str]:
         written = ("video", "icon", "record", *(["latents"] if self._latents else []))

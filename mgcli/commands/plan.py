@@ -9,15 +9,23 @@ from rich.console import Group
 from rich.table import Table
 
 from mgcli.app.console import console
-from mgcli.video.flags import ACCELERATIONS, MACHINE, OUTPUT, PROMPT, VIDEO, takes
+from mgcli.video.flags import ACCELERATIONS, IMAGE, MACHINE, OUTPUT, PROMPT, VIDEO, takes
 from mgcli.video.request import wan22_request
 from wan22.config import ResolvedRequest, rounding_note
 from wan22.plan import Step, Totals, planned
 
+EXAMPLES = (
+    ('wan22 plan --size "832*480" --frame_num 49 --steps 20', "what a run would do and cost"),
+    ('wan22 plan --size "832*480" --frame_num 49 --steps 20 --accel recommended', "the same, accelerated"),
+)
 
-@takes(VIDEO, ACCELERATIONS, PROMPT, MACHINE, OUTPUT)
+
+@takes(VIDEO, ACCELERATIONS, PROMPT, IMAGE, MACHINE, OUTPUT)
 def plan(flags: dict[str, Any]) -> None:
-    """Show what a run would do, step by step, and what it would cost, on the released model; takes the flags of t2v and i2v."""
+    """Say what a run would do, step by step, and what it would cost. Needs no weights and makes nothing.
+
+    Takes the flags of wan22 t2v and wan22 i2v. The plan is that of the released model.
+    """
     video = planned(wan22_request(flags, only_planned=True))
     if note := rounding_note(video.request):
         console.say(note)
@@ -31,7 +39,15 @@ def as_json(step: Step) -> dict[str, Any]:
 
 def heading(request: ResolvedRequest) -> str:
     width, height = request.width_height
-    return f"{request.task}: {request.frame_num} frames of {width}x{height}, {request.sample_steps} steps of {request.sample_solver}"
+    made = f"{request.task}: {request.frame_num} frames of {width}x{height}, {request.sample_steps} steps of {request.sample_solver}"
+    return "; ".join([made, *given(request)])
+
+
+def given(request: ResolvedRequest) -> list[str]:
+    """What is given beside a first frame."""
+    known = f"the first {request.overlap} are the last of {request.video}"
+    ends = f"the last is {request.last_image}"
+    return [text for text, there in ((known, request.video), (ends, request.last_image)) if there]
 
 
 def table(steps: tuple[Step, ...]) -> Table:

@@ -5,25 +5,26 @@ The one place where `mg` loads anything. Imports torch, so commands import it wh
 
 from __future__ import annotations
 
-import resource
-import sys
+import logging
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from mgcli.app.console import console
+from mgcli.app import system
 from mgcli.app.devices import device_and_dtype, out_of_memory_as
 from mgcli.app.models import checkpoint_file
 from mgcli.game.request import MINI_MODE, GameRequest
-from wan.device import peak_gib
+from wan.device import GIB, peak_gib
 from wan.fast.engine import Engine
 from wan.files.checkpoint import find_in, load_causal, load_clip, load_tiny_vae, load_vae
 from wan.game.models import GameModels
 from wan.game.modes import MODES as GAME_MODES
 from wanmini.random_world import random_world
 from wanmini.weights import mini_world
+
+log = logging.getLogger(__name__)  # not the console: Python opens worlds too, and says nothing
 
 
 def open_models(request: GameRequest) -> GameModels:
@@ -42,12 +43,12 @@ def _embedded(request: GameRequest, device: torch.device, dtype: torch.dtype) ->
 
 
 def _mini(request: GameRequest, device: torch.device, dtype: torch.dtype) -> GameModels:
-    console.say("no --checkpoint_path: the embedded mini world, a small model of a maze")
+    log.info("no --checkpoint_path: the embedded mini world, a small model of a maze")
     return mini_world(device, dtype, cls=request.speed().causal_class, vae_dtype=_vae_dtype(device, dtype))
 
 
 def _random(request: GameRequest, device: torch.device, dtype: torch.dtype) -> GameModels:
-    console.say(
+    log.info(
         f"no --checkpoint_path, and the embedded mini world is {MINI_MODE}: for {request.mode} a tiny model with random "
         "weights, which moves pixels but means nothing"
     )
@@ -63,16 +64,18 @@ def _load(request: GameRequest, device: torch.device, dtype: torch.dtype) -> Gam
     folder = find_in(request.pretrained_model_path or _release_of(path), "vae", "clip")
     vae_dtype = _vae_dtype(device, dtype)
     cls = request.speed().causal_class
-    causal, mode = load_causal(path, device=device, dtype=dtype, cls=cls, mode=request.mode)
+    causal, mode = load_causal(
+        path, device=device, dtype=dtype, cls=cls, mode=request.mode, finish=request.speed().finish(device)
+    )
     vae = load_vae(folder["vae"], device=device, dtype=vae_dtype)
     clip = load_clip(folder["clip"], device=device, dtype=dtype)
-    tiny = request.tiny_vae and load_tiny_vae(request.tiny_vae, device=device, dtype=vae_dtype)
+    tiny = request.tiny_vae and load_tiny_vae(checkpoint_file(str(request.tiny_vae)), device=device, dtype=vae_dtype)
     return GameModels(GAME_MODES[mode], Engine(causal), vae, tiny or request.speed().decoder(vae), clip)
 
 
 def _vae_dtype(device: torch.device, dtype: torch.dtype) -> torch.dtype:
     """float16 for pictures: finer than bfloat16, and what the official tools decode in."""
-    return torch.float16 if dtype == torch.bfloat16 and device.type == "cuda" else dtype
+    return torch.float16 if dtype == torch.bfloat16 and device.type != "cpu" else dtype
 
 
 def _release_of(checkpoint: Path) -> Path:
@@ -80,7 +83,10 @@ def _release_of(checkpoint: Path) -> Path:
     for folder in checkpoint.resolve().parents[:2]:
         if {"vae", "clip"} <= find_in(folder).keys():
             return folder
-    raise ValueError(f"no VAE and CLIP near {checkpoint}: say where they are with --pretrained_model_path")
+    raise ValueError(
+        f"no VAE and CLIP near {checkpoint}: say where they are with --pretrained_model_path; `mg download universal` fetches "
+        "them with the model"
+    )
 
 
 def explained_memory(request: GameRequest) -> AbstractContextManager[None]:
@@ -100,7 +106,4 @@ def facts_of(models: GameModels) -> dict[str, str]:
 def peak_memory_gib(device: torch.device) -> float:
     """Of the GPU, or of this process where there is none."""
     on_device = peak_gib(device)
-    if on_device is not None:
-        return on_device
-    # kilobytes on Linux, bytes on macOS
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
+    return system.peak_memory() / GIB if on_device is None else on_device

@@ -7,8 +7,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from mgcli.app.console import console
 from mgcli.app.devices import out_of_memory_as
 from mgcli.app.outputs import Outputs
@@ -19,10 +17,11 @@ from mgcli.video.run import open_generation, watched, write_video
 from wan22.compare import ComparedVideo, compare_frames, contestants
 from wan22.config import Request, find_task
 from wan22.generation import Generation
+from wan22.image import GivenFrames
 
 
 def compare_videos(
-    mode: str, asked: Request, request: Wan22Request, image: Image.Image | None, folder: Path
+    mode: str, asked: Request, request: Wan22Request, image: GivenFrames | None, folder: Path
 ) -> dict[str, Any]:
     """Everything from the video that was asked for, one seed for all, to files; what the command reports."""
     named = contestants(mode, asked, accelerations("recommended"))

@@ -10,21 +10,30 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from mgcli.app.models import MODELS, models_dir, problems
-from mgcli.app.presets import find_config, load_preset, read_text, resolve
-from wan22.config import Request, Residency, find_task, parse_size, seeded
+from mgcli.app.presets import find_config, load_preset, resolve
+from mgcli.video import mini
+from mgcli.video.checkpoints import checkpoint_here, named_checkpoint, none_here
+from wan.files.text import read_text
+from wan.schema import typed
+from wan22.config import PARTS, Request, Residency, find_task, seeded
 from wan22.plan import PlannedVideo, planned
 from wanmini import sizes
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from wan22.image import GivenFrames
 
-MINI_TASK = "t2v-A14B"  # what the embedded mini is a small one of
+MOST_BYTES = 2**20  # of a file of prompts
 
 
 @dataclass(frozen=True)
 class Wan22Request(Request):
-    ckpt_dir: Path | None = None  # none: the downloaded release, else for text the embedded mini
+    # a folder, a model's name, or "mini"; none: what this machine has, else for text the mini
+    ckpt_dir: Path | None = None
+    high_noise: Path | None = None
+    low_noise: Path | None = None
+    text_encoder: Path | None = None
+    tokenizer: Path | None = None
+    vae: Path | None = None
     config_path: str | None = None
     prompt_file: Path | None = None
     image: Path | None = None
@@ -41,6 +50,11 @@ class Wan22Request(Request):
     compile: bool = False
     fp8: bool = False
 
+    @property
+    def named_parts(self) -> dict[str, Path]:
+        """Those of PARTS that were named one by one."""
+        return {name: getattr(self, name) for name in PARTS if getattr(self, name) is not None}
+
     def videos(self) -> list[Request]:
         """What to make: one video, or one for each line of the prompt file, each with a seed of its own."""
         kept = {field.name: getattr(self, field.name) for field in fields(Request)}
@@ -48,7 +62,8 @@ class Wan22Request(Request):
             return [Request(**kept)]
         if self.prompt:
             raise ValueError("--prompt and --prompt_file were both given; give one")
-        prompts = [line.strip() for line in read_text(self.prompt_file).splitlines() if line.strip()]
+        lines = read_text(self.prompt_file, MOST_BYTES).splitlines()
+        prompts = [line.strip() for line in lines if line.strip()]
         if not prompts:
             raise ValueError(f"{self.prompt_file} has no prompts; write one a line")
         return [Request(**kept | {"prompt": prompt}) for prompt in prompts]
@@ -60,48 +75,33 @@ def wan22_request(flags: dict[str, Any], task: str | None = None, only_planned: 
     preset = {}
     if "config_path" in flags:  # the record says which file it was
         flags["config_path"] = str(find_config(flags["config_path"], given=True))
-        preset = load_preset(flags["config_path"], given=True)
+        preset = typed(Wan22Request, load_preset(flags["config_path"], given=True), flags["config_path"])
+    if "ckpt_dir" in flags:  # says where all parts are, and a flag wins over a preset
+        preset = {name: value for name, value in preset.items() if name not in PARTS}
     if "accel" in flags:
         preset |= accelerations(flags.pop("accel"))
     preset = {"task": task} | preset if task else preset
-    if "sample_guide_scale" in flags:
+    if isinstance(flags.get("sample_guide_scale"), str):  # Python has numbers
         flags["sample_guide_scale"] = guide_scale(flags["sample_guide_scale"])
     if flags.pop("convert_model_dtype", False):
         flags["dtype"] = one_meaning("--convert_model_dtype", "dtype", "bfloat16", flags)
     if "offload_model" in flags:
         flags["residency"] = residency_of(flags.pop("offload_model"), flags)
-    if not only_planned and mini_makes(preset | flags):
-        check_mini_size(preset | flags)
-        preset = sizes.SCENE | preset
-    request = resolve(Wan22Request, preset, flags)
+    by_mini = not only_planned and mini.makes(preset | flags)
+    request = resolve(Wan22Request, sizes.SCENE | preset if by_mini else preset, flags)
     if task and request.task != task:
         find_task(request.task, request.enable_half_frame_generation)  # its own reason comes first
         raise ValueError(f"this command is for {task}; for {request.task} use wan22 {request.task[:3]}")
+    if by_mini:
+        if not request.ckpt_dir:
+            mini.require_understood(video.prompt for video in request.videos() if video.prompt.strip())
+        mini.require_size(preset | flags)
     return request
 
 
 def accelerations(name: str) -> dict[str, Any]:
     """Those that have a name, as keys of a request: "recommended" or "exact"."""
     return load_preset(f"configs/wan22/{name}.yaml")
-
-
-def mini_makes(given: dict[str, Any]) -> bool:
-    """Whether the embedded mini makes the video: from text, with no checkpoint named and none downloaded."""
-    return not given.get("ckpt_dir") and given.get("task", MINI_TASK) == MINI_TASK and not downloaded(MINI_TASK)
-
-
-def downloaded(task: str) -> bool:
-    return not problems(MODELS[task], models_dir())
-
-
-def check_mini_size(given: dict[str, Any]) -> None:
-    """A size of the released model is asked of the released model."""
-    size = given.get("size", sizes.SIZE)
-    if not given.get("any_size") and parse_size(size) != (sizes.WIDTH, sizes.HEIGHT):
-        raise ValueError(
-            f"size {size} is not that of the embedded mini, {sizes.SIZE}: --any_size allows it, `mg download {MINI_TASK}` "
-            "fetches the released model, --ckpt_dir names one"
-        )
 
 
 def guide_scale(text: str) -> float | tuple[float, float]:
@@ -128,44 +128,49 @@ def one_meaning(spelling: str, name: str, meaning: str, flags: dict[str, Any]) -
     return meaning
 
 
-def checkpoint_folder(request: Wan22Request) -> Path:
-    """The folder named, or the released one if it was downloaded, or that of the embedded mini."""
-    if request.ckpt_dir:
-        return request.ckpt_dir
-    if downloaded(request.task):
-        return models_dir() / MODELS[request.task].folder
-    if request.task != MINI_TASK:
-        raise ValueError(f"no checkpoint: `mg download {request.task}` fetches it, or name a folder with --ckpt_dir")
+def checkpoint_folder(request: Wan22Request) -> Path | None:
+    """The folder named, or one found on this machine, or that of the embedded mini; none where all parts are named."""
+    of_mini, named = mini.named({"ckpt_dir": request.ckpt_dir}), request.named_parts.keys()
+    if request.ckpt_dir and not of_mini:
+        return named_checkpoint(request.ckpt_dir, request.task)
+    if not of_mini and named >= set(PARTS) - {"tokenizer"}:  # which the text encoder may carry
+        return None
+    here = None if of_mini else checkpoint_here(request.task)
+    if here or named:
+        return here
+    if request.task != mini.TASK:
+        why = "the mini makes videos from text alone" if of_mini else f"no checkpoint{none_here()}"
+        raise ValueError(f"{why}: `wan22 download {request.task}` fetches one, or name a folder with --ckpt_dir")
     from wanmini.weights import SCENES
 
     return SCENES
 
 
-def open_start(request: Wan22Request) -> Image.Image | None:
-    """The image that the videos begin with; one for another task is refused, and so is none where one is needed."""
-    if request.image is None and request.task == "i2v-A14B":
+def open_start(request: Wan22Request) -> GivenFrames | None:
+    """What the videos begin with, and end with; what is for another task is refused, and so is nothing where something is needed."""
+    if request.image is not None and request.video is not None:
+        raise ValueError("--image and --video are both what the video begins with; give one")
+    if request.image is None and request.video is None and request.task == "i2v-A14B":
         raise ValueError("i2v-A14B needs an image; name one with --image")
     if request.image is not None and request.task != "i2v-A14B":
         raise ValueError(f"--image is for i2v-A14B, not {request.task}")
     if request.save_file and request.save_file.suffix.lower() != ".mp4":
         raise ValueError(f"save_file {request.save_file} is not an .mp4 file: name it {request.save_file.stem}.mp4")
-    if request.image is None:
+    if request.image is None and request.video is None:
         return None
-    from wan.game.conditions import open_image
+    from mgcli.video.given import given_frames
 
-    return open_image(request.image)
+    return given_frames(request.image, request.video, request.overlap, request.last_image)
 
 
-def planned_videos(request: Wan22Request, image: Image.Image | None) -> list[PlannedVideo]:
+def planned_videos(request: Wan22Request, image: GivenFrames | None) -> list[PlannedVideo]:
     """What to make; every mistake that can be known without weights is said here."""
     return [planned(seeded(fitted(video, image), offset=i)) for i, video in enumerate(request.videos())]
 
 
-def fitted(video: Request, image: Image.Image | None) -> Request:
+def fitted(video: Request, image: GivenFrames | None) -> Request:
     """Image to video takes the shape of its image; the size it was asked for is an area."""
     if image is None:
         return video
-    from wan22.image import size_for
-
     video.resolved()  # the size asked for must be one, before it is replaced
-    return replace(video, size=size_for(image, video.size), any_size=True)
+    return replace(video, size=image.size(video.size), any_size=True)

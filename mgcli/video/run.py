@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -9,11 +10,11 @@ from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from mgcli.app.console import console
 from mgcli.app.devices import device_and_dtype, out_of_memory_as
 from mgcli.app.outputs import Outputs
+from mgcli.video.checkpoints import none_here
 from mgcli.video.record import write_record
 from mgcli.video.request import Wan22Request, checkpoint_folder
 from wan.fast.speed import Speed
@@ -21,16 +22,19 @@ from wan.files.saving import save_tensors
 from wan.video.writer import VideoWriter
 from wan22.config import ResolvedRequest, find_task, rounding_note
 from wan22.generation import Generation
+from wan22.image import GivenFrames
 from wan22.memory import auto_residency
 from wan22.parts import Parts
 from wan22.pipeline import StepDone
+from wan22.places import Places, find_places, is_release
 from wan22.plan import PlannedVideo, Step
 from wanmini.weights import SCENES
 
+log = logging.getLogger(__name__)
 BRANCHES = {"both": "both prompts", "cond": "the prompt alone", "uncond": "the negative prompt alone", "delta": "the prompt and the last difference"}  # fmt: skip
 
 
-def make_videos(request: Wan22Request, videos: list[PlannedVideo], image: Image.Image | None) -> dict[str, Any]:
+def make_videos(request: Wan22Request, videos: list[PlannedVideo], image: GivenFrames | None) -> dict[str, Any]:
     """All videos of a request, from plans to files; what the command reports."""
     paths = [output_path(request, video.request, i, len(videos)) for i, video in enumerate(videos)]
     with Outputs(request, request.overwrite) as outputs:
@@ -51,24 +55,31 @@ def written(path: Path) -> dict[str, Path]:
     return {"video": path, "record": path.with_suffix(".json"), "latents": path.with_suffix(".safetensors")}
 
 
-def open_generation(request: Wan22Request, videos: list[PlannedVideo], image: Image.Image | None) -> Generation:
+def open_generation(request: Wan22Request, videos: list[PlannedVideo], image: GivenFrames | None) -> Generation:
     for note in dict.fromkeys(rounding_note(video.request) for video in videos):
         if note:
-            console.say(note)
+            log.info(note)
     device, dtype = device_and_dtype(request.device, request.dtype)
-    folder = checkpoint_folder(request)
-    if folder == SCENES and not request.ckpt_dir:
-        console.say(
-            f"no --ckpt_dir and no downloaded {request.task}: the embedded mini, a small model of moving shapes"
-        )
     speed = Speed(request.reference, request.attention, request.compile, fp8=request.fp8)
-    half = request.enable_half_frame_generation
-    parts = Parts(folder, find_task(request.task), device, dtype, request.t5_cpu, half, speed)
+    parts = Parts(find_files(request), find_task(request.task), device, dtype, request.t5_cpu, speed)
     residency = request.residency
     if residency == "auto":
-        residency = auto_residency(parts.config, dtype, max(video.tokens for video in videos), device, request.fp8)
-    console.say(f"{folder}: experts in {str(dtype).removeprefix('torch.')} on {device}, residency {residency}")
+        residency = auto_residency(parts.needs(max(video.tokens for video in videos)), device)
+    folder = checkpoint_folder(request) or "files as named"
+    log.info(f"{folder}: experts in {str(dtype).removeprefix('torch.')} on {device}, residency {residency}")
     return Generation(parts, videos, residency, image)
+
+
+def find_files(request: Wan22Request) -> Places:
+    """Where each part is, said in a line."""
+    folder, named = checkpoint_folder(request), request.named_parts
+    if folder == SCENES and not request.ckpt_dir:
+        none = f"no --ckpt_dir and no {request.task} here{none_here()}"
+        console.say(f"{none}: the mini, a small model of moving shapes")
+    places = find_places(folder, find_task(request.task), named, request.enable_half_frame_generation)
+    if named or folder is None or not is_release(folder):
+        console.say(places.told(folder))
+    return places
 
 
 def watched(generation: Generation, warm_up: bool = False) -> Iterator[int]:
@@ -100,7 +111,7 @@ def latents_kept(path: Path, generation: Generation, i: int) -> Iterator[None]:
         stale.unlink(missing_ok=True)  # of the video that is replaced
     try:
         yield
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         with suppress(OSError, RuntimeError):
             error.add_note(f"the latents are kept: {keep_latents(path, generation, i)}")
         raise

@@ -59,3 +59,10 @@ def test_configs_are_found_anywhere(installed: Path, tmp_path: Path):
     code = "from mgcli.app.presets import find_config; print(find_config('configs/README.md'))"
     found = Path(output(installed / "python", "-c", code, cwd=tmp_path).strip())
     assert installed.parent in found.parents and found.is_file()
+
+
+def test_the_notebook_runs_anywhere(installed: Path, tmp_path: Path):
+    cells = json.loads((ROOT / "docs" / "tour.ipynb").read_text(encoding="utf-8"))["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    output(installed / "python", "-c", code, cwd=tmp_path)
+    assert (tmp_path / "stars.mp4").is_file()

@@ -1,4 +1,4 @@
-"""Files of tensors, opened without loading them: safetensors, torch zips (.pth), folders and indexes of shards.
+"""Files of tensors, opened without loading them: safetensors, torch zips (.pth), GGUF, folders and indexes of shards.
 
 What a file is stands in its first bytes, not in its name. Safetensors are read here, one tensor at a time into the
 memory it ends in, not mapped: the pages of a mapped 57 GB file count as the process's own until it is closed.
@@ -12,13 +12,15 @@ import math
 import pickle
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
-from io import BufferedReader
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from wan.files.gguf import MAGIC, open_gguf
+from wan.files.stored import REPEAT, Stored, StoredBytes, StoredTensor
+from wan.files.text import read_json
 
 DTYPES = {
     "F64": torch.float64,
@@ -42,74 +44,8 @@ NOT_TENSORS = (
     (b"version https://git-lfs", "a git-LFS pointer, not the file it points to; run `git lfs pull` or download it"),
     (b"<", "a web page, not a checkpoint; the download went wrong, repeat it"),
     (b"\x80", "a bare pickle, which can run code when opened; save it with a current torch or as safetensors"),
-    (b"GGUF", "a GGUF file, which is not read here; use a safetensors file"),
 )
 NO_CHECKPOINT = "not a checkpoint: neither safetensors nor a torch file"
-REPEAT = "the download is incomplete, repeat it"
-
-
-class Stored(Protocol):
-    """One tensor of a file, not read yet."""
-
-    @property
-    def path(self) -> Path: ...
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-
-    @property
-    def dtype(self) -> torch.dtype: ...
-
-    def read_into(self, target: Tensor, scratch: Tensor) -> None:
-        """Fill a contiguous tensor of as many elements, of any dtype and on any device. `scratch` is some bytes of host
-        memory: one for a whole model, because a new one for each tensor would leave the heap full of holes."""
-
-
-@dataclass(frozen=True)
-class StoredBytes:
-    """A tensor in a safetensors file."""
-
-    path: Path
-    shape: tuple[int, ...]
-    dtype: torch.dtype
-    offset: int
-
-    def read_into(self, target: Tensor, scratch: Tensor) -> None:
-        flat = target.view(-1)
-        with self.path.open("rb") as file:
-            file.seek(self.offset)
-            if flat.dtype == self.dtype and flat.device.type == "cpu":
-                self._fill(file, flat)
-                return
-            # cast piece by piece, so that the tensor never exists a second time
-            stored = scratch.view(self.dtype)
-            for piece in flat.split(len(stored)):
-                self._fill(file, stored[: len(piece)])
-                piece.copy_(stored[: len(piece)])
-
-    def _fill(self, file: BufferedReader, tensor: Tensor) -> None:
-        memory = tensor.view(torch.uint8).numpy().data
-        if file.readinto(memory) < memory.nbytes:
-            raise ValueError(f"{self.path} ends inside a tensor; {REPEAT}")
-
-
-@dataclass(frozen=True)
-class StoredTensor:
-    """A tensor of a torch file, mapped from disk."""
-
-    path: Path
-    tensor: Tensor
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.tensor.shape)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.tensor.dtype
-
-    def read_into(self, target: Tensor, _: Tensor) -> None:
-        target.copy_(self.tensor.reshape(target.shape))
 
 
 def open_tensors(path: Path) -> dict[str, Stored]:
@@ -121,7 +57,14 @@ def open_tensors(path: Path) -> dict[str, Stored]:
     return open_index(path) if path.suffix == ".json" else open_file(path)
 
 
+def require_file(path: Path) -> None:
+    """Opening a pipe would wait for somebody to write into it."""
+    if not path.is_file():
+        raise ValueError(f"{path} is no file (a pipe, a device, a link to nothing); name the file of a checkpoint")
+
+
 def open_file(path: Path) -> dict[str, Stored]:
+    require_file(path)
     with path.open("rb") as file:
         start = file.read(32)
     if not start:
@@ -131,6 +74,8 @@ def open_file(path: Path) -> dict[str, Stored]:
         return open_safetensors(path)
     if start.startswith(b"PK\3\4"):
         return open_torch(path)
+    if start.startswith(MAGIC):
+        return open_gguf(path)
     what = next((what for sign, what in NOT_TENSORS if start.startswith(sign)), NO_CHECKPOINT)
     raise ValueError(f"{path} is {what}")
 
@@ -203,11 +148,16 @@ def open_folder(path: Path) -> dict[str, Stored]:
 
 
 def open_index(path: Path) -> dict[str, Stored]:
+    require_file(path)
     try:
-        weight_map = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
-        files = [path.parent / name for name in sorted(set(weight_map.values()))]
-    except (UnicodeDecodeError, json.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
+        weight_map = read_json(path)["weight_map"]
+        names = sorted(set(weight_map.values()))
+        strangers = [name for name in names if Path(name).name != name]
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is not an index of shards; download it again") from error
+    if strangers:  # an index is as foreign as any download
+        raise ValueError(f"{path} names shards outside its folder: {some(strangers)}; download it again")
+    files = [path.parent / name for name in names]
     missing = [file.name for file in files if not file.is_file()]
     if missing:
         raise FileNotFoundError(f"{path} names shards that are not beside it: {some(missing)}; download them")

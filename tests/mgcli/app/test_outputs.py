@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from mgcli.app.outputs import Outputs, locked
+from mgcli.app.console import console
+from mgcli.app.locks import locked
+from mgcli.app.outputs import Outputs
 from mgcli.app.recording import recorded
 
 
@@ -27,6 +29,7 @@ def place(path: Path, request: Request | None = None, overwrite: bool = False, *
 
 @pytest.mark.parametrize("there", ["a.mp4", "a_icon.mp4", "a_current.mp4", "a.json", "a_latents.safetensors"])
 def test_what_is_there_stays_there(tmp_path, capsys, there):
+    console.configure(json=False, quiet=False)
     (tmp_path / there).write_text("finished")
     (tmp_path / "a-2.json").write_text("so is this")
     assert place(tmp_path / "a.mp4") == tmp_path / "a-3.mp4"
@@ -122,6 +125,7 @@ def test_a_folder_is_numbered_whole(tmp_path):
 HOLD = """
 import sys, time
 from pathlib import Path
+from mgcli.app.console import console
 from mgcli.app.outputs import Outputs
 from mgcli.app.recording import recorded
 with Outputs(None) as outputs:

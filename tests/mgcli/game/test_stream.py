@@ -17,8 +17,9 @@ import torch
 from rich.console import Console
 
 from mgcli.app.errors import run
+from mgcli.app.posix import split_keys
 from mgcli.game import session
-from mgcli.game.keys import HeldKeys, Keyboard, split_keys
+from mgcli.game.keys import HeldKeys, Keyboard
 from mgcli.game.live import picture
 from mgcli.game.players import RandomPlayer
 from mgcli.mg import app
@@ -121,11 +122,11 @@ def test_nobody_wants_to_play(tmp_path, typed, capsys, given, json_flag):
 def test_the_current_video_plays_everything_so_far(tmp_path, monkeypatch):
     counts, shown = [], session.BlockReport
 
-    def looking(span, recording):
+    def looking(span, recording, frames):
         counts.append(
             (span.frames.stop, count_frames(tmp_path / "a_current.mp4"), count_frames(tmp_path / "a_icon.mp4"))
         )
-        return shown(span, recording)
+        return shown(span, recording, frames)
 
     monkeypatch.setattr(session, "BlockReport", looking)
     assert stream("--output", tmp_path / "a.mp4", "--script", "W*33") == 0
