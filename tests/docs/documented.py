@@ -8,6 +8,7 @@ import re
 import shlex
 import tomllib
 from collections.abc import Callable
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ GAMES = {"generate": GenerateRequest, "stream": StreamRequest, "play": PlayReque
 VIDEOS = {"t2v": "t2v-A14B", "i2v": "i2v-A14B", "plan": None, "compare": None}
 READERS_FILES = {
     "checkpoint_path", "pretrained_model_path", "tiny_vae", "image", "load_state", "save_state", "ckpt_dir", "prompt_file",
-    "output_dir", "config_path",
+    "output_dir", "config_path", "high_noise", "low_noise", "text_encoder", "tokenizer", "vae", "last_image", "video",
 }  # fmt: skip
 # what else the pages call: theirs to be right
 OTHERS = {".", "cd", "git", "ln", "mkdir", "pre-commit", "printf", "ssh"}
@@ -43,7 +44,7 @@ def programs(line: str) -> list[list[str]]:
     commands: list[list[str]] = [[]]
     for word in words:
         commands.append([]) if word in ENDS else commands[-1].append(word)
-    return [command for command in commands if command]
+    return [list(takewhile(lambda word: word not in (">", ">>"), command)) for command in commands if command]
 
 
 def check(words: list[str]) -> None:
