@@ -102,10 +102,15 @@ def check_python(words: list[str]) -> None:
     if words[0] != "-m":
         assert (ROOT / words[0]).is_file()
         return
-    found = importlib.util.find_spec(words[1])
-    assert found and found.origin
-    source = Path(found.origin).read_text(encoding="utf-8")
-    assert all(f'"{word}"' in source for word in words if word.startswith("--"))
+    source = source_of(words[1])
+    shared = [source_of(name) for name in re.findall(r"^from (wanmini[\w.]*) import", source, re.M)]
+    assert all(f'"{word}"' in "".join([source, *shared]) for word in words if word.startswith("--"))
+
+
+def source_of(module: str) -> str:
+    found = importlib.util.find_spec(module)
+    assert found and found.origin, f"no module {module}"
+    return Path(found.origin).read_text(encoding="utf-8")
 
 
 def check_install(words: list[str]) -> None:
