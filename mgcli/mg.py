@@ -16,9 +16,21 @@ COMMANDS = (
     "bench",
     "download",
     "doctor",
+    "completion",
+)
+EXAMPLES = (
+    ("mg doctor", "what this machine can do, and what is here already"),
+    ("mg generate", "a video of the mini world: nothing to download"),
+    ("mg stream", "the same, played with the keys of this terminal"),
+    ("mg download universal", "the released model"),
 )
 
-app = command_line("mg", "Matrix-Game 2.0: a world that answers to keys and mouse, generated frame by frame.", COMMANDS)
+app = command_line(
+    "mg",
+    "Matrix-Game 2.0: worlds that begin in a picture and answer to keys and mouse, made frame by frame.",
+    COMMANDS,
+    EXAMPLES,
+)
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ LAYERS = ("wan", "wan22", "wanmini", "mgcli")  # each may import itself and what
 FILES = sorted(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py"))
 CUDA_ONLY = {"triton", "flash_attn", "flash_attn_interface"}
 KERNELS = "wan.fast.kernels.triton_"  # the files whose decorators need triton; like it, imported inside functions
-PEERS = {"diffusers", "transformers"}  # dev-only: the proof that file layouts are read right
+PEERS = {"diffusers", "transformers", "sentencepiece", "gguf"}  # dev-only: the proof that file layouts are read right
 # From Python a product has its library's name: `wan22.generate` is answered above, as the command `wan22` is. This file may look
 # there, when it is asked or for types; nothing else of the library may, and nothing of it imports this file's names.
 FRONT_DOOR = {"wan22": "mgcli.python.video"}

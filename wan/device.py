@@ -7,6 +7,8 @@ command line counts GiB without it.
 from __future__ import annotations
 
 import gc
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -30,6 +32,48 @@ def release(device: torch.device) -> None:
         import torch
 
         torch.cuda.empty_cache()
+
+
+def device_available(device: torch.device) -> int:
+    """Bytes that we may still take: what is free, what torch keeps for us, and not more than `limit_device` left us."""
+    import torch
+
+    free, whole = torch.cuda.mem_get_info(device)
+    ours = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    allowed = torch.cuda.get_per_process_memory_fraction(device) * whole - torch.cuda.memory_allocated(device)
+    return min(free + ours, int(allowed))
+
+
+def limit_device(device: torch.device, gib: float) -> None:
+    """Take no more than that, so that others have the rest; torch refuses what goes beyond."""
+    if device.type == "cuda":
+        import torch
+
+        whole = torch.cuda.get_device_properties(device).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, gib * GIB / whole), device)
+
+
+def host_available() -> int:
+    """Bytes of the host's memory that nobody uses, in a container those that are left of its share; where the system does
+    not say, as many as anybody may want."""
+    return min(_free_on_host(), _left_of_share())
+
+
+def _free_on_host() -> int:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError, IndexError):
+        return sys.maxsize
+
+
+def _left_of_share() -> int:
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
+    except (OSError, ValueError):  # none is set ("max"), or groups are counted in another way
+        return sys.maxsize
+    return max(0, limit - used)
 
 
 def peak_gib(device: torch.device) -> float | None:

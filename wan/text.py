@@ -14,9 +14,9 @@ from pathlib import Path
 
 import ftfy
 import torch
-from tokenizers import Tokenizer as FastTokenizer
 from torch import Tensor
 
+from wan.files.tokenizers import open_tokenizer
 from wan.modules.t5 import T5Encoder
 
 log = logging.getLogger(__name__)
@@ -36,16 +36,10 @@ class Tokens:
 
 
 class Tokenizer:
-    """A released tokenizer.json; it adds </s> itself, also to a prompt it had to cut."""
+    """Of a released tokenizer.json, or of any file that wan.files.tokenizers opens; adds </s>, also to a prompt it had to cut."""
 
     def __init__(self, path: Path | str, text_len: int = 512):
-        path = Path(path)
-        if not path.is_file():
-            raise FileNotFoundError(f"no tokenizer at {path}; a tokenizer.json is needed")
-        try:
-            self._tokenizer = FastTokenizer.from_file(str(path))
-        except Exception as error:  # the library raises nothing narrower
-            raise ValueError(f"{path} is not a tokenizer.json; download it again ({_first_line(error)})") from error
+        self._tokenizer = open_tokenizer(Path(path))
         pad = self._tokenizer.token_to_id("<pad>")
         if pad is None:
             raise ValueError(f"{path} has no <pad> token; use the tokenizer.json of google/umt5-xxl")
@@ -75,7 +69,3 @@ class TextEncoder:
         device = self.model.token_embedding.weight.device
         hidden = self.model(tokens.ids.to(device), tokens.mask.to(device))
         return [h[:length] for h, length in zip(hidden, tokens.mask.sum(dim=1).tolist())]
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -37,7 +37,9 @@ LIMITS = {
     "sample_guide_scale": (0.0, 100.0),
     "base_seed": (-(2**63), 2**63 - 1),
 }
-Residency = Literal["both", "one", "stream"]  # of the experts on the device: both, one at a time, block by block
+Residency = Literal[
+    "both", "one", "stream", "disk"
+]  # of the experts: both on the device, one at a time, or block by block from the host or from disk
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ TASKS = {
     "i2v-A14B": Task("i2v-A14B", I2V_A14B, 0.900, 5.0, (3.5, 3.5)),
 }
 DENSE_TASKS = ("ti2v-5B",)
+PARTS = ("high_noise", "low_noise", "text_encoder", "tokenizer", "vae")  # of a checkpoint, each a file or a folder
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wan.device import wait_for
+from wan.device import host_available, wait_for
 from wan.refusal import Refusal
 from wan22.config import Residency, ResolvedRequest
 from wan22.experts import Experts
 from wan22.image import GivenFrames
-from wan22.memory import Phase, activation_bytes, expert_bytes, explain
+from wan22.memory import Phase, explain
 from wan22.parts import Parts
 from wan22.pipeline import StepDone, VideoConditions, denoise, draw_noise, one_by_one, phase_by_phase
 from wan22.plan import Expert, PlannedVideo
@@ -38,7 +38,9 @@ class Generation:
         self.phase: Phase = "text"
         self._given = given
         needed = {step.expert for video in videos for step in video.steps}
-        self._experts = Experts(parts.load_expert, parts.device, residency, needed)
+        # one at a time: the second waits on the host if that has room for it
+        ahead = residency == "one" and parts.needs(self._tokens).expert <= 0.8 * host_available()
+        self._experts = Experts(parts.load_expert, parts.device, residency, needed, ahead)
 
     def steps(self, warm_up: bool = False) -> Iterator[tuple[int, StepDone]]:
         """Every step of every video, with the number of the video; after its last step a video can be decoded. `warm_up`
@@ -79,10 +81,11 @@ class Generation:
 
     def out_of_memory(self, tiled: bool = False) -> Refusal:
         """What to say if the device's memory did not suffice."""
-        config = self.parts.config
-        expert = expert_bytes(config, self.parts.dtype, self.parts.speed.fp8)
-        activations = activation_bytes(config, max(video.tokens for video in self.videos))
-        return explain(self.phase, self.residency, expert, activations, tiled)
+        return explain(self.phase, self.residency, self.parts.needs(self._tokens), tiled)
+
+    @property
+    def _tokens(self) -> int:
+        return max(video.tokens for video in self.videos)
 
     def _conditions(self) -> list[VideoConditions]:
         started = time.perf_counter()

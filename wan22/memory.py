@@ -1,17 +1,23 @@
-"""What a run needs on the device, estimated from its plan: which residency fits, and what to say when it did not."""
+"""What a run needs on the device and on the host, estimated from its plan and its weights: which residency fits, and what
+to say when none did."""
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 
 from wan.config import WanConfig
-from wan.device import GIB
+from wan.device import GIB, device_available, host_available
 from wan.fast.expert import OptimizedWanModel
 from wan.fast.fp8 import quantise
+from wan.fast.offload import RING
+from wan.modules.model import WanModel
 from wan.refusal import Refusal
 from wan22.config import Residency
+
+RESIDENCIES: tuple[Residency, ...] = get_args(Residency)  # the fastest first
 
 Phase = Literal["text", "image", "denoise", "decode"]
 # of less memory than a residency: what to do, and the settings that do it
@@ -19,16 +25,43 @@ LIGHTER = {
     "both": ("hold one expert at a time", "residency one"),
     "one": ("stream it block by block", "residency stream"),
     "stream": ("make a smaller or a shorter video", "size", "frame_num"),
+    "disk": ("make a smaller or a shorter video", "size", "frame_num"),
 }
 
 
-def expert_bytes(config: WanConfig, dtype: torch.dtype, fp8: bool = False) -> int:
-    """Weights of one expert, counted on a model without storage."""
+@dataclass(frozen=True)
+class Needs:
+    """Bytes."""
+
+    expert: int  # the weights of one
+    block: int  # of them, those of its largest layer
+    rest: int  # and those outside of the layers
+    activations: int
+
+    def on_device(self, residency: Residency) -> int:
+        # of a streamed one: a layer that computes, one that comes, and one that is not given up yet
+        resident = {"both": 2 * self.expert, "one": self.expert}.get(residency, self.rest + 3 * self.block)
+        return resident + self.activations
+
+    def on_host(self, residency: Residency, ahead: bool = False) -> int:
+        """Beside what any program of this kind takes."""
+        return {"stream": self.expert, "disk": RING * self.block, "one": self.expert * ahead}.get(residency, 0)
+
+
+def needs(model: WanModel, tokens: int) -> Needs:
+    """Counted on a model without memory, whose weights are held as they will be."""
+    blocks = [sum(p.nbytes for p in block.parameters()) for block in model.blocks]
+    whole = sum(p.nbytes for p in model.parameters())
+    return Needs(whole, max(blocks), whole - sum(blocks), activation_bytes(model.config, tokens))
+
+
+def released_model(config: WanConfig, dtype: torch.dtype, fp8: bool = False) -> WanModel:
+    """Without memory, as an official file makes it."""
     with torch.device("meta"):
         model = OptimizedWanModel(config).to(dtype)
     if fp8:
         quantise(model)
-    return sum(p.nbytes for p in model.parameters())
+    return model
 
 
 def activation_bytes(config: WanConfig, tokens: int) -> int:
@@ -37,24 +70,21 @@ def activation_bytes(config: WanConfig, tokens: int) -> int:
     return tokens * (16 * config.dim + 4 * config.ffn_dim)
 
 
-def choose_residency(free: int, expert: int, activations: int) -> Residency:
-    """The fastest that fits in `free` bytes of device memory, with a tenth to spare for fragments."""
-    usable = 0.9 * free
-    if 2 * expert + activations <= usable:
-        return "both"
-    return "one" if expert + activations <= usable else "stream"
+def choose_residency(needs: Needs, device: int, host: int) -> Residency:
+    """The fastest that fits in these bytes of device memory, with a tenth to spare for fragments, and of the host's."""
+    for residency in RESIDENCIES:
+        if needs.on_device(residency) <= 0.9 * device and needs.on_host(residency) <= 0.9 * host:
+            return residency
+    return RESIDENCIES[-1]
 
 
-def auto_residency(
-    config: WanConfig, dtype: torch.dtype, tokens: int, device: torch.device, fp8: bool = False
-) -> Residency:
+def auto_residency(needs: Needs, device: torch.device) -> Residency:
     if device.type != "cuda":
         return "one"  # the host's memory is the device's: what has done its work is let go
-    free, _ = torch.cuda.mem_get_info(device)
-    return choose_residency(free, expert_bytes(config, dtype, fp8), activation_bytes(config, tokens))
+    return choose_residency(needs, device_available(device), host_available())
 
 
-def explain(phase: Phase, residency: Residency, expert: int, activations: int, tiled: bool) -> Refusal:
+def explain(phase: Phase, residency: Residency, needs: Needs, tiled: bool) -> Refusal:
     """A run that did not fit: what took the memory, and which settings take less."""
     if phase == "text":
         return Refusal("out of device memory in the text encoder; run it on the host", "t5_cpu")
@@ -63,10 +93,9 @@ def explain(phase: Phase, residency: Residency, expert: int, activations: int, t
         if phase == "image" or tiled:  # nothing is encoded in tiles
             return Refusal(f"{said}; use a smaller size", "size")
         return Refusal(f"{said}; decode in tiles", "vae_tiling")
-    resident = {"both": 2 * expert, "one": expert, "stream": 0}[residency]
     advice, *settings = LIGHTER[residency]
     return Refusal(
-        f"out of device memory: {resident / GIB:.1f} GiB of weights (residency {residency}) and about"
-        f" {activations / GIB:.1f} GiB of activations; {advice}",
+        f"out of device memory: {(needs.on_device(residency) - needs.activations) / GIB:.1f} GiB of weights"
+        f" (residency {residency}) and about {needs.activations / GIB:.1f} GiB of activations; {advice}",
         *settings,
     )

@@ -1,28 +1,33 @@
-"""The parts of a checkpoint folder, opened when they are needed: text encoder, two experts, VAE.
+"""The parts of a checkpoint, opened when they are needed: text encoder, two experts, VAE.
 
-The folder is looked at first and as a whole, so that what is missing or mixed up is said before anything is loaded.
+Where they are is known by then (wan22.places), and that they are what they are taken for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
-from pathlib import Path
+from dataclasses import replace
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
 
 from wan.config import WanConfig
-from wan.device import release
+from wan.device import device_available, release
+from wan.fast.held import hold_text_encoder
+from wan.fast.offload import RING, stop_streaming, stream_from_file
 from wan.fast.speed import Speed
-from wan.files.checkpoint import find_in, load_t5, load_vae, load_wan, open_weights, wan_config
-from wan.files.key_names import EXPERT
+from wan.files.checkpoint import load_t5, load_vae, load_wan, open_weights, skeleton, wan_config
+from wan.files.weights import Finish
 from wan.modules.model import WanModel
 from wan.modules.streaming import StreamedDecoder
+from wan.modules.t5 import T5Encoder
 from wan.modules.vae import WanVAE
 from wan.text import TextEncoder, Tokenizer
-from wan22.config import Task, no_switch
-from wan22.experts import HOST
+from wan22.config import Task
+from wan22.experts import Where
+from wan22.memory import Needs, needs
+from wan22.places import Places
 from wan22.plan import Expert
 
 
@@ -32,50 +37,67 @@ class Parts:
 
     def __init__(
         self,
-        folder: Path | str,
+        places: Places,
         task: Task,
         device: torch.device | str,
         dtype: torch.dtype,
         t5_cpu: bool = False,
-        half: bool = False,
         speed: Speed | None = None,
     ):
-        self.task, self.device, self.dtype = task, torch.device(device), dtype
+        self.places, self.task, self.device, self.dtype = places, task, torch.device(device), dtype
         self.speed = speed or Speed()
         self.speed.check(self.device)
         self.t5_device = torch.device("cpu") if t5_cpu else self.device
-        check_two_experts(Path(folder), half)
-        self.paths = find_in(folder, "high_noise", "low_noise", "text_encoder", "tokenizer", "vae")
-        self._experts: dict[Expert, Path] = {"high": self.paths["high_noise"], "low": self.paths["low_noise"]}
-        check_not_mixed_up(self._experts, task)
         self._decoder: StreamedDecoder | None = None
 
     @cached_property
     def config(self) -> WanConfig:
         """The experts' architecture, as the weights decide it."""
-        return wan_config(self._experts["high"])
+        return wan_config(self.places.high_noise)
+
+    def needs(self, tokens: int) -> Needs:
+        """Of memory, for videos of at most so many tokens."""
+        return needs(self._skeleton, tokens)
+
+    @cached_property
+    def _skeleton(self) -> WanModel:
+        """An expert without memory, its weights held as they will be: the larger of the two."""
+        finish = self.speed.finish(self.device)
+        made = [skeleton(path, self.dtype, self.speed.wan_class, finish) for path in self.places.experts.values()]
+        return max(made, key=lambda model: sum(p.nbytes for p in model.parameters()))
 
     def encode_prompts(self, prompts: Sequence[str]) -> dict[str, Tensor]:
         """Each different prompt (L, text_dim) on the device; the encoder is freed before this returns."""
         different = list(dict.fromkeys(prompts))
-        tokenizer = Tokenizer(self.paths["tokenizer"], self.config.text_len)
-        model = load_t5(self.paths["text_encoder"], device=self.t5_device, dtype=torch.bfloat16)
+        tokenizer = Tokenizer(self.places.tokenizer, self.config.text_len)
+        model = self._load_text_encoder()
         contexts = TextEncoder(tokenizer, model).encode(different)
         on_device = {prompt: context.to(self.device) for prompt, context in zip(different, contexts, strict=True)}
+        stop_streaming(model)
         del model, contexts
         release(self.t5_device)
         return on_device
 
-    def load_expert(self, expert: Expert, device: torch.device) -> WanModel:
-        path, kind = self._experts[expert], self.task.model.model_type
-        # what is quantised need not fit the device before it is
-        first = HOST if self.speed.fp8 else device
-        model = load_wan(path, device=first, dtype=self.dtype, cls=self.speed.wan_class, model_type=kind)
-        self.speed.finish_wan(model, on=self.device)
-        return model.to(device)
+    def _load_text_encoder(self) -> T5Encoder:
+        """Layer by layer through the device if it is too large for that."""
+        path, device, dtype = self.places.text_encoder, self.t5_device, torch.bfloat16
+        finish = Finish(hold_text_encoder)
+        if device.type == "cuda" and open_weights(path).nbytes(dtype) > 0.8 * device_available(device):
+            finish = replace(finish, stream=partial(stream_from_file, finish=finish, device=device, slots=RING))
+        return load_t5(path, device=device, dtype=dtype, finish=finish)
+
+    def load_expert(self, expert: Expert, where: Where) -> WanModel:
+        path, kind, cls = self.places.experts[expert], self.task.model.model_type, self.speed.wan_class
+        finish = self.speed.finish(self.device)
+        if where.blocks:
+            stream = partial(stream_from_file, finish=finish, device=where.device, slots=where.blocks)
+            finish = replace(finish, stream=stream)
+        model = load_wan(path, device=where.device, dtype=self.dtype, cls=cls, model_type=kind, finish=finish)
+        self.speed.finish_wan(model)
+        return model
 
     def load_vae(self, dtype: torch.dtype = torch.float32) -> WanVAE:
-        return load_vae(self.paths["vae"], device=self.device, dtype=dtype)
+        return load_vae(self.places.vae, device=self.device, dtype=dtype)
 
     @property
     def decoder(self) -> StreamedDecoder:
@@ -83,43 +105,3 @@ class Parts:
             half = self.device.type == "cuda" and not self.speed.plain
             self._decoder = self.speed.decoder(self.load_vae(torch.float16 if half else torch.float32))
         return self._decoder
-
-
-def check_two_experts(folder: Path, half: bool) -> None:
-    """A checkpoint that is one model gets a reason, not a list of what it lacks."""
-    alone = (folder / "transformer").exists() and not (folder / "transformer_2").exists()
-    if not (folder.is_file() or alone or any(folder.glob("diffusion_pytorch_model*"))):
-        return
-    if half:
-        raise no_switch(folder)
-    raise ValueError(
-        f"{folder} is one model; wan22 runs releases of two experts, such as Wan2.2-T2V-A14B: name its folder"
-    )
-
-
-def check_not_mixed_up(experts: dict[Expert, Path], task: Task) -> None:
-    """The two have the same shapes, so names and values are all there is to tell a high-noise expert from a low-noise one."""
-    pairs: tuple[tuple[Expert, Expert], ...] = (("high", "low"), ("low", "high"))
-    for expert, other in pairs:
-        name = experts[expert].resolve().name  # a link by the right name may lead to the wrong folder
-        if other in name and expert not in name:
-            raise ValueError(
-                f"the {expert}-noise expert is {experts[expert].resolve()}: the two are swapped; exchange them"
-            )
-    if torch.equal(*(modulation(path, task) for path in experts.values())):
-        raise ValueError(f"{experts['high']} and {experts['low']} are the same expert twice; download the other one")
-
-
-def modulation(path: Path, task: Task) -> Tensor:
-    """A few numbers that training has made an expert's own."""
-    weights = open_weights(path)
-    if weights.holds != EXPERT:
-        raise ValueError(f"{path} holds {weights.holds}; {EXPERT} is needed here")
-    channels, wanted = weights.shape("patch_embedding.weight")[1], task.model.in_dim
-    if channels != wanted:
-        raise ValueError(
-            f"{path} reads {channels} channels where {task.name} has {wanted}; use the command it was made for"
-        )
-    numbers = torch.empty(weights.shape("head.modulation"))
-    weights.read_into("head.modulation", numbers, scratch=torch.empty(numbers.nbytes, dtype=torch.uint8))
-    return numbers

@@ -30,6 +30,7 @@ from wan.game.rollout import Sampling
 from wan22.config import TASKS, Request
 from wan22.generation import Generation
 from wan22.parts import Parts
+from wan22.places import find_places
 from wan22.plan import PlannedVideo, planned
 from wanmini import judge_scenes, judge_world, sizes, weights
 from wanmini.clips import HELD_OUT, SceneSource, WorldSource
@@ -110,7 +111,8 @@ def make_clips(
     folder: Path, videos: Sequence[PlannedVideo], device: str, speed: Speed | None = None
 ) -> Iterator[tuple[float, np.ndarray]]:
     """Every video's clip, uint8 (F, H, W, 3), by the pipeline of `wan22 t2v`, and the seconds its denoising took."""
-    generation = Generation(Parts(folder, TASKS["t2v-A14B"], device, torch.float32, speed=speed), videos, "both")
+    task = TASKS["t2v-A14B"]
+    generation = Generation(Parts(find_places(folder, task), task, device, torch.float32, speed=speed), videos, "both")
     for i, done in generation.steps(warm_up=True):
         if done.step is videos[i].steps[-1]:
             seconds = sum(generation.seconds[i][expert] for expert in ("high", "low"))

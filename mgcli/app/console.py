@@ -10,6 +10,7 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import rich.console
@@ -17,6 +18,8 @@ from rich.console import RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+from rich.segment import SegmentLines
+from rich.text import Text
 
 OUR_PACKAGES = ("mgcli", "wan", "wan22", "wanmini")
 SECONDS_BETWEEN_LINES = 5.0  # of progress, where there is no terminal to redraw
@@ -62,11 +65,39 @@ class Console:
         else:
             self._out.print(human)
 
+    def next(self, text: str) -> None:
+        """After a result: what can be done with it, for whoever reads along."""
+        if not self.quiet and not self.json:
+            self._err.print(f"next: {text}", style="dim")
+
+    def page(self, lines: Iterable[Text]) -> None:
+        """Help, which is what was asked for in every manner."""
+        for line in lines:
+            self._out.print(line)
+
+    @property
+    def width(self) -> int:
+        return self._out.width
+
     def ask(self, question: str) -> str | None:
         """A line from stdin; None when there are no more."""
         self._err.print(f"{question}: ", end="")
         line = sys.stdin.readline()
         return line.rstrip("\n") if line else None
+
+    @property
+    def room(self) -> tuple[int, int]:
+        """Columns and rows of the terminal that is watched."""
+        return self._err.width, self._err.height
+
+    @property
+    def colours(self) -> str | None:
+        """Of that terminal, as rich names them."""
+        return None if self._err.no_color else self._err.color_system
+
+    def drawn(self, picture: RenderableType) -> SegmentLines:
+        """Laid out once, to be shown often."""
+        return SegmentLines(self._err.render_lines(picture, pad=False), new_lines=True)
 
     def live(self) -> Live:
         """A picture at the terminal that is drawn again and again."""

@@ -13,7 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Protocol
@@ -35,6 +35,8 @@ class Source(Protocol):
 
 def source_of(model: Model, api: Any = None) -> Source:
     """`api` is a huggingface_hub.HfApi; the default one honours HF_TOKEN, HF_ENDPOINT and the rest of the hub's settings."""
+    if model.also:
+        return Several([source_of(one, api) for one in (replace(model, also=()), *model.also)])
     if not model.on_hub:
         return Web(model)
     if api is None:
@@ -64,6 +66,21 @@ class Hub:
         with _network(f"huggingface.co for {file.path}"):
             self._api.hf_hub_download(self._model.source, file.path, revision=self._revision, local_dir=folder)
         require_published(folder / file.path, file)
+
+
+class Several:
+    """What several publish, as one; each file comes from the one that has it."""
+
+    def __init__(self, sources: list[Source]) -> None:
+        self._sources, self._of = sources, dict[str, Source]()
+
+    def files(self) -> list[RemoteFile]:
+        found = [(file, source) for source in self._sources for file in source.files()]
+        self._of = {file.path: source for file, source in found}
+        return [file for file, _ in found]
+
+    def fetch(self, file: RemoteFile, folder: Path) -> None:
+        self._of[file.path].fetch(file, folder)
 
 
 class Web:

@@ -26,6 +26,10 @@ def run(app: Any, arguments: list[str]) -> int:
     """Run a command line and return its exit code; the output flags are read here because parsing itself may fail."""
     console.configure(json="--json" in arguments, quiet="--quiet" in arguments)
     try:
+        if os.environ.get(f"_{app.name.upper()}_COMPLETE"):  # a shell asks what may stand here
+            from typer.completion import completion_init
+
+            completion_init()
         code = app.main(arguments or ["--help"], prog_name=app.name, standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader (`| head`) has seen enough

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 import shutil
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mgcli.app.version import package_version
 from wan.device import GIB
 from wan.video import ffmpeg as program
 from wan.video.encoder import require_encoder
@@ -47,16 +47,9 @@ NEEDS = (
 def versions() -> dict[str, str | None]:
     import torch
 
-    found: dict[str, str | None] = {"mgcli": _version("mgcli"), "python": platform.python_version()}
-    found |= {package: _version(package) for package in PACKAGES}
+    found: dict[str, str | None] = {"mgcli": package_version("mgcli"), "python": platform.python_version()}
+    found |= {package: package_version(package) for package in PACKAGES}
     return found | {"cuda": torch.version.cuda, "cudnn": str(torch.backends.cudnn.version() or "") or None}
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def devices() -> list[dict[str, Any]]:

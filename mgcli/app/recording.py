@@ -75,6 +75,11 @@ class Recording:
     def frames_per_second(self) -> float:
         return round(self.frames / self._seconds, 2) if self._seconds else 0.0
 
+    @property
+    def block_seconds(self) -> float:
+        """Of the last block."""
+        return self._block_seconds[-1] if self._block_seconds else 0.0
+
     def write(self, video: np.ndarray, actions: Sequence[Action]) -> None:
         """A block: uint8 (F, H, W, 3) and the action of each frame. On disk when it returns."""
         first = not self.frames

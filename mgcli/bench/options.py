@@ -6,25 +6,45 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from mgcli.app.flag import flag
+from mgcli.app.options import ATTENTIONS, FILES, MACHINE
 
+MEASURED = "What is measured"
 Only = Annotated[
-    list[str] | None, typer.Option(help="A case by name, such as decode; may be given several times. See --list.")
+    list[str] | None,
+    flag(
+        "One case by name, such as decode; may be given several times. --list names them.",
+        default="all cases",
+        panel=MEASURED,
+        metavar="CASE",
+    ),
 ]
 Quick = Annotated[
-    bool,
-    typer.Option("--quick", help="Fewer calls, and rows are compared with the first one instead of with float32."),
-]
-ListCases = Annotated[bool, typer.Option("--list", help="Say which cases there are, and measure nothing.")]
+    bool, flag("Fewer calls, and rows are compared with the first one instead of with float32.", "--quick", panel=MEASURED)
+]  # fmt: skip
+ListCases = Annotated[bool, flag("Name the cases and measure nothing.", "--list", panel=MEASURED)]
 Compiled = Annotated[
-    bool, typer.Option("--compiled", help="Also the reference with its layers compiled by torch; takes a minute more.")
+    bool,
+    flag(
+        "Also the plain model with its layers compiled by torch; takes a minute more.", "--compiled", panel=MEASURED
+    ),
+]  # fmt: skip
+Attention = Annotated[str, flag("Which attention computes.", panel=MACHINE, choices=ATTENTIONS)]
+Device = Annotated[
+    str, flag("What is measured; cuda:1 is the second GPU.", panel=MACHINE, choices=("auto", "cuda", "cpu"))
 ]
-Attention = Annotated[str, typer.Option(help="auto (default), cudnn, flash or sdpa.")]
-Device = Annotated[str, typer.Option(help="auto (default), cuda, cuda:1 or cpu.")]
 OutputDir = Annotated[
     Path | None,
-    typer.Option(help="Where the report goes. Default: tests/bench/results in a checkout, else bench_results, by hardware and date."),
-]  # fmt: skip
+    flag(
+        "The folder for the report.",
+        "--output_dir",
+        "--output",
+        "-o",
+        default="by hardware and date in tests/bench/results of a checkout, else in bench_results",
+        panel=FILES,
+        metavar="FOLDER",
+    ),
+]
 
 
 @dataclass(frozen=True)

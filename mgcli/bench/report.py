@@ -65,10 +65,6 @@ def timed_cases(data: dict[str, Any]) -> list[tuple[dict[str, Any], list[dict[st
     return [(case, timed) for case, timed in rows if timed]
 
 
-def as_json(data: dict[str, Any]) -> str:
-    return json.dumps(data, default=str)
-
-
 def cells(row: dict[str, Any]) -> list[str]:
     """One for each column; what is not known is empty."""
     return [

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from rich.console import Group
 from rich.table import Table
-from rich.text import Text
 
 from mgcli.app.console import console
 from mgcli.app.devices import device_and_dtype
@@ -86,7 +85,7 @@ def benchmark(request: BenchRequest, label: str, cases: Sequence[Case], device: 
     data["seconds"] = time.perf_counter() - started
     data["wrong"] = [f"{c['name']}, {row['name']}" for c in data["cases"] for row in c["rows"] if row["wrong"]]
     data["files"] = report.write(data, folder(request, machine.name), file_name(request))
-    console.result(data, Group(*report.tables(data), Text(report.as_json(data))))
+    console.result(data, Group(*report.tables(data)))
     return 1 if data["wrong"] else 0
 
 

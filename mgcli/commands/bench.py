@@ -5,18 +5,33 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
+from mgcli.app.flag import flag
 from mgcli.bench import options as opt
 from mgcli.bench.options import BenchRequest
 
 Official = Annotated[
-    Path | None, typer.Option(help="A checkout of the official Matrix-Game-2: its code is measured beside ours.")
+    Path | None,
+    flag(
+        "A checkout of the official Matrix-Game-2: its code is measured beside ours.",
+        default="none",
+        panel=opt.MEASURED,
+        metavar="FOLDER",
+    ),
 ]
 Start = Annotated[
     str | None,
-    typer.Option(help="Weights as --checkpoint_path of mg generate takes them: also measure start to first frame with them."),
-]  # fmt: skip
+    flag(
+        "Weights, as --checkpoint_path of mg generate takes them: how long a start takes with them until the first frame.",
+        default="none",
+        panel=opt.MEASURED,
+        metavar="NAME|PATH",
+    ),
+]
+EXAMPLES = (
+    ("mg bench --quick", "a first impression, in a minute or two"),
+    ("mg bench --only decode", "one case; --list names them"),
+    ("mg bench --json > mine.json", "for a program"),
+)
 
 
 def bench(
@@ -30,10 +45,11 @@ def bench(
     device: opt.Device = "auto",
     output_dir: opt.OutputDir = None,
 ) -> int:
-    """Measure the game model: reference, then one technique more a row, against the floor of this machine.
+    """Measure how fast the game model is on this machine.
 
-    Released sizes on a GPU, the embedded models' on a CPU; weights are random, which takes the same time. Every row is
-    compared with the reference first; a wrong one is marked, and the exit code is 1.
+    The first row is the plain model, each next one has one technique more; beside them, the time that the arithmetic alone
+    would take here. On a GPU the released sizes are measured, on a CPU the mini's; weights are random, which takes the same
+    time. Every row's result is compared with the plain model's: one that is wrong is marked, and the exit code is 1.
     """
     request = BenchRequest("mg bench", tuple(only or ()), quick, list_cases, compiled, attention, device, output_dir)
     from mgcli.bench.run import game_benchmark

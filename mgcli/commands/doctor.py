@@ -7,16 +7,22 @@ from typing import Any
 
 from mgcli.app.console import console
 from mgcli.app.models import MODELS, WHERE_MODELS_LIVE, Model, models_dir, problems
+from mgcli.app.next_step import with_any
 from mgcli.app.options import ModelsDir
+
+EXAMPLES = (
+    ("mg doctor", "what is here, what works, what is missing"),
+    ("mg doctor --dir /data/models", "with models in another folder"),
+)
 
 
 def doctor(dir: ModelsDir = None) -> None:
-    """Say what this machine has, which parts work and which models are here."""
+    """Say what this machine has, what works on it, and which models are here."""
     from mgcli.app import machine
     from wan.modules.attention import available_backends
 
     root, devices = models_dir(dir), machine.devices()
-    report = {
+    report: dict[str, Any] = {
         "host": machine.host(),
         "versions": machine.versions(),
         "devices": devices,
@@ -27,6 +33,7 @@ def doctor(dir: ModelsDir = None) -> None:
         "can_run": machine.can_run(devices),
     }
     console.result(report, "\n".join(_lines(report)))
+    console.next(with_any([name for name, model in report["models"].items() if model["complete"]]))
 
 
 def _model(model: Model, root: Path) -> dict[str, Any]:

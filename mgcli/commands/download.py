@@ -8,16 +8,36 @@ from typing import Annotated, Any
 import typer
 
 from mgcli.app.console import console
-from mgcli.app.models import MODELS, find_model, models_dir
+from mgcli.app.flag import completed, flag, spelled
+from mgcli.app.models import GAME_MODELS, find_model, models_dir, own_first
+from mgcli.app.next_step import with_model
 from mgcli.app.options import ModelsDir
 
+EXAMPLES = (
+    ("mg download universal --dry_run", "which files, and how large"),
+    ("mg download universal", "fetch them; the same command goes on where it was interrupted"),
+    ("mg download taew2_1", "the small decoder for --tiny_vae"),
+)
+DryRun = Annotated[bool, flag("List files and sizes, fetch nothing.", "--dry_run")]
 
-def download(
-    model: Annotated[str, typer.Argument(help=f"One of {', '.join(MODELS)}.")],
-    dir: ModelsDir = None,
-    dry_run: Annotated[bool, typer.Option("--dry_run", help="List files and sizes, fetch nothing.")] = False,
-) -> None:
-    """Fetch what a released model needs: sizes first, continued where an earlier try stopped, checked at the end."""
+
+def named_model(own: tuple[str, ...]) -> Any:
+    """The argument: every model, those of this program in front."""
+    known = own_first(own)
+    return typer.Argument(
+        help=f"One of {', '.join(known)}.", autocompletion=completed(known), callback=spelled(known), show_default=False
+    )
+
+
+def download(model: Annotated[str, named_model(GAME_MODELS)], dir: ModelsDir = None, dry_run: DryRun = False) -> None:
+    """Fetch the files that a released model needs.
+
+    Says their sizes first, goes on where an earlier try stopped, and checks them at the end.
+    """
+    download_model(model, dir, dry_run)
+
+
+def download_model(model: str, dir: Path | None, dry_run: bool) -> None:
     from mgcli.app import downloads
 
     wanted = find_model(model)
@@ -32,6 +52,7 @@ def download(
         _fetch(source, missing, folder)
         downloads.verify(files, folder)
     console.result(_report(model, folder, files, missing, dry_run), "\n".join(_lines(folder, files, missing, dry_run)))
+    console.next("the same without --dry_run fetches them" if dry_run else with_model(model, folder, dir))
 
 
 def _fetch(source: Any, files: list[Any], folder: Path) -> None:

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import typer
 from rich.table import Table
 
 from mgcli.app.console import console
+from mgcli.app.flag import flag
+from mgcli.app.next_step import program
 from wan.game.timeline import Span, frame_map
 from wan.latents import video_frames
 
+Length = Annotated[int, flag("The length in latent frames, as in mg generate.", min=1, metavar="N")]
+PerBlock = Annotated[int, flag("How many latent frames are made together.", min=1, metavar="N")]
+EXAMPLES = (
+    ("mg frames", "the released models' usual length"),
+    ("mg frames --num_output_frames 15", "what they were trained on"),
+)
+
 
 def frames(
-    num_output_frames: Annotated[int, typer.Option(min=1, help="Latent frames, as in mg generate.")] = 150,
-    num_frame_per_block: Annotated[int, typer.Option(min=1, help="Latent frames generated together.")] = 3,
+    num_output_frames: Length = 150,
+    num_frame_per_block: PerBlock = 3,
 ) -> None:
-    """Show the map from blocks to latent frames to video frames."""
+    """Say which latent frames, and which frames of the video, each block is.
+
+    The model makes a video in blocks of a few latent frames. The first latent frame is one frame of video, each later one
+    is four.
+    """
     spans = frame_map(num_output_frames, num_frame_per_block)
     data = {
         "latent_frames": num_output_frames,
@@ -25,6 +37,7 @@ def frames(
         "per_block": [_row(span) for span in spans],
     }
     console.result(data, _table(data))
+    console.next(f"{program('mg')} generate --num_output_frames {num_output_frames} makes a video as long")
 
 
 def _row(span: Span) -> dict[str, Any]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from mgcli.app import options as opt
 from mgcli.app.console import console
+from mgcli.app.flag import flag
+from mgcli.app.next_step import after_world
 from mgcli.app.outputs import Outputs
 from mgcli.game.batch import length_note, place_worlds, plan_worlds
 from mgcli.game.request import GenerateRequest, game_request
@@ -16,16 +16,43 @@ from wan.latents import video_frames
 
 Length = Annotated[
     int | None,
-    typer.Option(help="Latent frames, whole blocks of 3: 150 are 597 video frames (see mg frames). Default: as long as the actions, 150 if they are random."),
-]  # fmt: skip
-Batch = Annotated[
-    int | None,
-    typer.Option(
-        help="How many worlds at once; several --image or --actions make as many by themselves. Seeds count up."
+    flag(
+        "The video's length in latent frames, whole blocks of 3: 150 are 597 frames of video (`mg frames` has the map).",
+        default="as long as the actions; 150 if they are random",
+        panel=opt.WORLD,
+        metavar="N",
     ),
 ]
-Output = Annotated[Path | None, typer.Option(help="The video; a twin with keys drawn on it and a JSON go beside it.")]
-Profile = Annotated[bool, typer.Option("--enable_profile", help="Write a Chrome trace and say where the time went.")]
+Batch = Annotated[
+    int | None,
+    flag(
+        "How many worlds at once, each with the next seed.",
+        default="as many as there are --image or --actions, which may be given several times",
+        panel=opt.WORLD,
+        metavar="N",
+    ),
+]
+Output = Annotated[
+    Path | None,
+    flag(
+        "The video. Beside it go NAME_icon.mp4, with keys drawn on it, and NAME.json, which says how it was made.",
+        "--output",
+        "-o",
+        default=str(GenerateRequest.output),
+        panel=opt.FILES,
+        metavar="FILE",
+    ),
+]
+Profile = Annotated[
+    bool,
+    flag("Say where the time went, and write a trace that chrome://tracing shows.", "--enable_profile", panel=opt.MACHINE),
+]  # fmt: skip
+EXAMPLES = (
+    ("mg generate", "the mini world, a small model of a maze: nothing to download"),
+    ('mg generate --actions "W*36 L*24 W*36" -o outputs/walk.mp4', "forward, a turn to the right, forward"),
+    ("mg generate --checkpoint_path universal --image cat.png", "the released model; first: mg download universal"),
+    ("mg generate --image a.png --image b.png --actions walk.txt", "two worlds at once, with actions from a file"),
+)
 
 
 def generate(
@@ -33,6 +60,7 @@ def generate(
     actions: opt.Actions = None,
     num_output_frames: Length = None,
     output: Output = None,
+    output_folder: opt.OutputFolder = None,
     overwrite: opt.Overwrite = False,
     seed: opt.Seed = None,
     action_seed: opt.ActionSeed = None,
@@ -56,9 +84,10 @@ def generate(
     graphs: opt.Graphs = None,
     fp8: opt.Fp8 = None,
 ) -> None:
-    """Generate a video from an image and an action script; without a checkpoint, from the embedded mini world.
+    """Make a video from a picture and the keys that are held in it.
 
-    What was finished is playable at any moment, whatever stops the command.
+    Without --checkpoint_path the mini world plays, a small model of a maze that comes with the package. The video is written
+    block by block: whatever stops the command, what is there plays.
     """
     request, plans = plan_worlds(game_request(GenerateRequest, locals()))
     for plan in plans:
@@ -70,6 +99,7 @@ def generate(
 
         facts = generate_worlds(request, plans)
     console.result(facts, "\n".join(_lines(facts)))
+    console.next(after_world(facts["outputs"][0]["video"]))
 
 
 def _lines(facts: dict[str, Any]) -> list[str]:

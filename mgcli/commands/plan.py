@@ -14,10 +14,18 @@ from mgcli.video.request import wan22_request
 from wan22.config import ResolvedRequest, rounding_note
 from wan22.plan import Step, Totals, planned
 
+EXAMPLES = (
+    ('wan22 plan --size "832*480" --frame_num 49 --steps 20', "what a run would do and cost"),
+    ('wan22 plan --size "832*480" --frame_num 49 --steps 20 --accel recommended', "the same, accelerated"),
+)
+
 
 @takes(VIDEO, ACCELERATIONS, PROMPT, IMAGE, MACHINE, OUTPUT)
 def plan(flags: dict[str, Any]) -> None:
-    """Show what a run would do, step by step, and what it would cost, on the released model; takes the flags of t2v and i2v."""
+    """Say what a run would do, step by step, and what it would cost. Needs no weights and makes nothing.
+
+    Takes the flags of wan22 t2v and wan22 i2v. The plan is that of the released model.
+    """
     video = planned(wan22_request(flags, only_planned=True))
     if note := rounding_note(video.request):
         console.say(note)

@@ -9,23 +9,47 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from mgcli.app import options as opt
 from mgcli.app.console import console
+from mgcli.app.flag import flag
 from mgcli.app.outputs import Outputs
 from mgcli.game.request import game_request
 
+PAGE = "Page"
 NEEDED = ("starlette", "uvicorn", "websockets")
-Output = Annotated[Path | None, typer.Option(help="Recordings are numbered after this: play_1.mp4, play_1.json, ...")]
-Host = Annotated[str | None, typer.Option(help="Address to listen on. Default: 127.0.0.1, this machine alone.")]
-Port = Annotated[int | None, typer.Option(help="Default: any that is free.")]
-Open = Annotated[bool, typer.Option("--open", help="Open a browser too.")]
+Output = Annotated[
+    Path | None,
+    flag(
+        "What recordings are named after: play_1.mp4, play_1.json, play_2.mp4, ...",
+        "--output",
+        "-o",
+        default="outputs/play.mp4",
+        panel=opt.FILES,
+        metavar="FILE",
+    ),
+]
+Host = Annotated[
+    str | None,
+    flag(
+        "The address to listen on; 0.0.0.0 lets other machines in.",
+        default="127.0.0.1, this machine alone",
+        panel=PAGE,
+        metavar="ADDRESS",
+    ),
+]
+Port = Annotated[int | None, flag("The port to listen on.", default="any that is free", panel=PAGE, metavar="N")]
+Open = Annotated[bool, flag("Open a browser too.", "--open", panel=PAGE)]
+EXAMPLES = (
+    ("mg play --open", "the mini world, in a browser that opens by itself"),
+    ("mg play --checkpoint_path universal --image cat.png", "the released model; first: mg download universal"),
+    ("mg play --host 0.0.0.0 --port 8000", "also for a phone in the same network"),
+)
 
 
 def play(
     image: opt.Image = None,
     output: Output = None,
+    output_folder: opt.OutputFolder = None,
     host: Host = None,
     port: Port = None,
     open_: Open = False,
@@ -48,10 +72,10 @@ def play(
     graphs: opt.Graphs = None,
     fp8: opt.Fp8 = None,
 ) -> None:
-    """Play a world in the browser: W/A/S/D and the mouse, or your thumbs.
+    """Play a world in the browser, with W/A/S/D and the mouse, or with your thumbs.
 
-    Prints a link that works once; another one follows each time a link has been used. On another machine, tunnel the
-    port (ssh -L 8000:127.0.0.1:PORT) and open the link with localhost:8000. Ctrl-C ends the session.
+    Prints a link; open it. It works once, and another one follows each time. To play on a GPU elsewhere, bring its port here
+    (ssh -L 8000:127.0.0.1:PORT gpu-machine) and open the link with localhost:8000 in it. Ctrl-C ends the session.
     """
     flags = locals()
     open_browser = flags.pop("open_")
@@ -76,6 +100,8 @@ def play(
         session = serve(request, listener, Announcer(open_browser))
     for cut in session.tape.finished:
         console.say(f"{cut.files['video']}, {cut.frames} frames; again: {cut.replay}")
+    if session.tape.finished:
+        console.next(f"open {session.tape.finished[-1].files['video']}")
 
 
 class Announcer:

@@ -5,19 +5,36 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
+from mgcli.app.flag import flag
 from mgcli.bench import options as opt
 from mgcli.bench.options import BenchRequest
 
 Full = Annotated[
     bool,
-    typer.Option("--full", help="Also whole videos of 49 frames and 20 steps, exact and accelerated: minutes, 57 GB."),
+    flag(
+        "Also whole videos of 49 frames in 20 steps, exact and accelerated: minutes, and 57 GB of GPU memory.",
+        "--full",
+        panel=opt.MEASURED,
+    ),
 ]
 Official = Annotated[
-    Path | None, typer.Option(help="A checkout of the official Wan2.2: its code is measured beside ours.")
+    Path | None,
+    flag(
+        "A checkout of the official Wan2.2: its code is measured beside ours.",
+        default="none",
+        panel=opt.MEASURED,
+        metavar="FOLDER",
+    ),
 ]
-Peers = Annotated[bool, typer.Option("--peers", help="Also diffusers' transformer, eager and compiled, if installed.")]
+Peers = Annotated[
+    bool,
+    flag("Also diffusers' transformer, eager and compiled, if it is installed.", "--peers", panel=opt.MEASURED),
+]
+EXAMPLES = (
+    ("wan22 bench", "forwards and decoding; afterwards wan22 plan knows this machine"),
+    ("wan22 bench --full --only video", "whole videos, where there is room for both experts"),
+    ("wan22 bench --json > mine.json", "for a program"),
+)
 
 
 def wan22_bench(
@@ -32,10 +49,11 @@ def wan22_bench(
     device: opt.Device = "auto",
     output_dir: opt.OutputDir = None,
 ) -> int:
-    """Measure an A14B expert and the VAE: reference, then one technique more a row, against the floor of this machine.
+    """Measure how fast an A14B expert and the decoder are on this machine.
 
-    A14B on a GPU, the embedded expert's size on a CPU; weights are random, which takes the same time. Every row is
-    compared with the reference first; a wrong one is marked, and the exit code is 1.
+    The first row is the plain model, each next one has one technique more; beside them, the time that the arithmetic alone
+    would take here. On a GPU A14B's size is measured, on a CPU the mini's; weights are random, which takes the same time.
+    Every row's result is compared with the plain model's: one that is wrong is marked, and the exit code is 1.
     """
     request = BenchRequest("wan22 bench", tuple(only or ()), quick, list_cases, compiled, attention, device, output_dir)
     from mgcli.bench.run import expert_benchmark

@@ -8,27 +8,30 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from mgcli.app.console import console
 from mgcli.game.keys import HeldKeys, Keyboard, arrow_letters
 from mgcli.game.players import BlockReport, Take
+from mgcli.game.preview import Kind, Preview
 from wan.game.actions import Action, action
 from wan.game.modes import Key, Mode
 
-COMMANDS = "space pause   r another seed   o another image   n or q end"
+COMMANDS = "arrows work too   space pause   r another seed   o another image   n or q end"
 KEYS_A_ROW = 4  # fits 80 columns; in universal the camera has a row of its own
 LOOK_AGAIN = 0.05  # seconds, while paused
 
 
 class LivePlayer:
-    def __init__(self, mode: Mode):
+    def __init__(self, mode: Mode, preview: Kind = "off"):
         self.mode = mode
+        self._preview = Preview(preview, self._draw_world, deep=console.colours == "truecolor")
         self._held, self._arrows = HeldKeys(mode), arrow_letters(mode)
         self._keyboard = Keyboard()
         self._screen = console.live()
+        self._keys: RenderableType = ""
         self._paused = False
         self._next: Callable[[Take], Take | None] | None = None  # set: this take ends
         self._action = Action()
@@ -38,9 +41,11 @@ class LivePlayer:
         self._keyboard.__enter__()
         self._screen.start()
         self._draw()
+        self._preview.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self._preview.stop()
         self._screen.stop()
         self._keyboard.__exit__()
 
@@ -60,6 +65,7 @@ class LivePlayer:
 
     def shown(self, report: BlockReport) -> None:
         self._report = report
+        self._preview.show(report.frames, report.recording.block_seconds)
         self._draw()
 
     def next_take(self, take: Take) -> Take | None:
@@ -87,6 +93,7 @@ class LivePlayer:
     def _ask_image(self) -> None:
         from wan.game.conditions import open_image
 
+        self._preview.stop()
         self._screen.stop()
         with self._keyboard.lent():
             answer = (console.ask("start image (Enter: go on here)") or "").strip()
@@ -97,9 +104,22 @@ class LivePlayer:
             except (ValueError, OSError) as error:
                 console.say(f"{error}")
         self._screen.start()
+        self._preview.start()
 
     def _draw(self) -> None:
-        self._screen.update(picture(self.mode, self._action, self._report, self._paused), refresh=True)
+        self._keys = console.drawn(picture(self.mode, self._action, self._report, self._paused))
+        self._draw_world()
+
+    def _draw_world(self) -> None:
+        """The world again, many times a second; the keys as they were laid out."""
+        columns, rows = console.room
+        world = self._preview.rows(columns, rows - lines_of(self.mode))
+        self._screen.update(Group(world, self._keys), refresh=True)
+
+
+def lines_of(mode: Mode) -> int:
+    """What the keys take of the screen: their rows, a state of two lines at most, the commands, and a line to spare."""
+    return -(-len(mode.keys) // KEYS_A_ROW) + 4
 
 
 def picture(mode: Mode, act: Action, report: BlockReport | None, paused: bool) -> Group:

@@ -12,6 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Protocol, Self
 
+import numpy as np
+
 from mgcli.app.console import console
 from mgcli.app.recording import Recording
 from wan.game.actions import Action, ActionScript, walk
@@ -34,6 +36,7 @@ class BlockReport:
 
     span: Span
     recording: Recording
+    frames: np.ndarray  # of the block, uint8 (F, H, W, 3)
 
     def __str__(self) -> str:
         made = self.recording

@@ -157,6 +157,7 @@ def game_request(cls: type[Request], flags: dict[str, Any]) -> Request:
     switches = {field.name for field in dataclasses.fields(cls) if field.default is False}
     flags = {key: value for key, value in flags.items() if value is not None and value != []}
     flags = {key: value for key, value in flags.items() if value or key not in switches}  # a switch left alone
+    place_in_folder(cls, flags)
     session = session_request(cls, flags["script"]) if "script" in flags else {}
     preset = session
     if "config_path" in flags:  # the record says which file it was
@@ -168,6 +169,15 @@ def game_request(cls: type[Request], flags: dict[str, Any]) -> Request:
         preset |= MINI_SIZE  # a YAML's size is that of the released models
     sampling = MINI_SAMPLING if not checkpoint and mode == MINI_MODE else sampling_of(mode)
     return resolve(cls, sampling | preset, flags | {"mode": mode})
+
+
+def place_in_folder(cls: type[GameRequest], flags: dict[str, Any]) -> None:
+    """The official scripts name a folder, and the file in it themselves."""
+    if "output_folder" in flags:
+        folder = flags.pop("output_folder")
+        if "output" in flags:
+            raise ValueError("--output and --output_folder were both given; give one")
+        flags["output"] = Path(folder) / cls.output.name
 
 
 def official_preset(name: str, given: bool = False) -> dict[str, Any]:

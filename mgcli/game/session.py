@@ -54,8 +54,9 @@ class StreamSession:
             self.recordings.append(recording)
             recording.tell(request, **origin, **facts_of(self.models))
             for block in rollout(world, self._actions, blocks):
-                write(on_host(block, world, request.save_latents), [recording])
-                self._show(BlockReport(block.span, recording))
+                made = on_host(block, world, request.save_latents)
+                write(made, [recording])
+                self._show(BlockReport(block.span, recording, made.video[0]))
         if request.save_state:
             save_world(request.save_state, world, origin)
 

@@ -65,10 +65,12 @@ def _load(request: GameRequest, device: torch.device, dtype: torch.dtype) -> Gam
     folder = find_in(request.pretrained_model_path or _release_of(path), "vae", "clip")
     vae_dtype = _vae_dtype(device, dtype)
     cls = request.speed().causal_class
-    causal, mode = load_causal(path, device=device, dtype=dtype, cls=cls, mode=request.mode)
+    causal, mode = load_causal(
+        path, device=device, dtype=dtype, cls=cls, mode=request.mode, finish=request.speed().finish(device)
+    )
     vae = load_vae(folder["vae"], device=device, dtype=vae_dtype)
     clip = load_clip(folder["clip"], device=device, dtype=dtype)
-    tiny = request.tiny_vae and load_tiny_vae(request.tiny_vae, device=device, dtype=vae_dtype)
+    tiny = request.tiny_vae and load_tiny_vae(checkpoint_file(str(request.tiny_vae)), device=device, dtype=vae_dtype)
     return GameModels(GAME_MODES[mode], Engine(causal), vae, tiny or request.speed().decoder(vae), clip)
 
 
@@ -82,7 +84,10 @@ def _release_of(checkpoint: Path) -> Path:
     for folder in checkpoint.resolve().parents[:2]:
         if {"vae", "clip"} <= find_in(folder).keys():
             return folder
-    raise ValueError(f"no VAE and CLIP near {checkpoint}: say where they are with --pretrained_model_path")
+    raise ValueError(
+        f"no VAE and CLIP near {checkpoint}: say where they are with --pretrained_model_path; `mg download universal` fetches "
+        "them with the model"
+    )
 
 
 def explained_memory(request: GameRequest) -> AbstractContextManager[None]:

@@ -28,7 +28,6 @@ from mgcli.video.request import Wan22Request, fitted, open_start, wan22_request
 from mgcli.video.run import open_generation, write_video, written
 from wan.files.saving import save_tensors
 from wan22.config import find_task, seeded
-from wan22.image import GivenFrames
 from wan22.pipeline import StepDone
 from wan22.plan import PlannedVideo, planned
 
@@ -129,9 +128,11 @@ class VideoRun:
         given = {"image": image, "last_image": last_image}
         pictures = {name: as_file(picture) for name, picture in given.items() if picture is not None}
         with settings_named():
-            self.request = video_request(prompt, pictures, dict(settings))
+            requests = video_requests(prompt, pictures, dict(settings))
+            self.request = requests[0]
             self._start = open_start(self.request)
-            self.planned = planned_videos(self.request, prompt, self._start)
+            asked = [fitted(video, self._start) for request in requests for video in request.videos()]
+            self.planned: list[PlannedVideo] = [planned(seeded(video, offset=i)) for i, video in enumerate(asked)]
         self._pictures = {name: picture for name, picture in pictures.items() if picture.from_memory}
         self._made: list[MadeVideo] = []
         self._steps = self._run()
@@ -175,28 +176,18 @@ class VideoRun:
         return MadeVideo(frames, latents, find_task(request.task).fps, request, facts, self._pictures)
 
 
-def video_request(
+def video_requests(
     prompt: str | Sequence[str] | None, pictures: dict[str, PictureFile], settings: dict[str, Any]
-) -> Wan22Request:
-    """As the command that is meant: i2v where there is an image. A prompt that is not given may be in a preset."""
+) -> list[Wan22Request]:
+    """Of each prompt as the command that is meant: i2v where there is an image. One that is not given may be in a preset."""
     task = settings.pop("task", "i2v-A14B" if pictures or "video" in settings else None)
-    flags = settings | {name: picture.path for name, picture in pictures.items()}
-    if isinstance(prompt, str):
-        flags["prompt"] = prompt
-    if task:
-        flags["task"] = task
-    return wan22_request(flags)
-
-
-def planned_videos(
-    request: Wan22Request, prompt: str | Sequence[str] | None, start: GivenFrames | None
-) -> list[PlannedVideo]:
-    videos = request.videos()
-    if not isinstance(prompt, str | None):
-        videos = [replace(videos[0], prompt=text) for text in prompt]
-    if not videos:
+    flags = settings | {name: picture.path for name, picture in pictures.items()} | ({"task": task} if task else {})
+    if prompt is None:
+        return [wan22_request(flags)]
+    prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+    if not prompts:
         raise ValueError("there is no prompt; say what the video shows")
-    return [planned(seeded(fitted(video, start), offset=i)) for i, video in enumerate(videos)]
+    return [wan22_request(flags | {"prompt": text}) for text in prompts]
 
 
 @overload

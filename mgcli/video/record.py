@@ -17,6 +17,7 @@ from wan.device import peak_gib
 from wan.modules.attention import in_use
 from wan22.config import Request, ResolvedRequest
 from wan22.generation import Generation
+from wan22.places import is_release
 
 
 def write_record(
@@ -48,8 +49,12 @@ def again(request: Wan22Request, generation: Generation, made: ResolvedRequest, 
     video = {field.name: getattr(made, field.name) for field in fields(Request)}
     if request.image or request.video:  # to which the size asked for will be fitted again
         video |= {"size": request.size, "any_size": request.any_size}
+    folder = checkpoint_folder(request)
+    # what was chosen among files is chosen no more
+    chosen = {} if folder and is_release(folder) else asdict(generation.parts.places)
     decided: dict[str, Any] = {
-        "ckpt_dir": checkpoint_folder(request),
+        "ckpt_dir": folder,
+        **chosen,
         "config_path": None,
         "prompt_file": None,
         "save_file": path,
@@ -67,12 +72,13 @@ def where(generation: Generation) -> dict[str, Any]:
 
 def run_facts(request: Wan22Request, generation: Generation) -> dict[str, Any]:
     """What holds for all videos of a run."""
-    parts = generation.parts
+    parts, folder = generation.parts, checkpoint_folder(request)
     return {
         **where(generation),
         "attention": in_use(parts.device, parts.dtype),
         "peak_gib": peak_gib(parts.device),
-        "checkpoint": str(checkpoint_folder(request)),
+        "checkpoint": str(folder) if folder else None,
+        "files": {name: str(path) for name, path in asdict(parts.places).items()},
         "config_path": request.config_path,
         "versions": versions(),
     }

@@ -10,21 +10,27 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from mgcli.app.models import MODELS, models_dir, problems
 from mgcli.app.presets import find_config, load_preset, read_text, resolve
-from wan22.config import Request, Residency, find_task, parse_size, seeded
+from mgcli.video import mini
+from mgcli.video.checkpoints import checkpoint_here, named_checkpoint, none_here
+from wan22.config import PARTS, Request, Residency, find_task, seeded
 from wan22.plan import PlannedVideo, planned
 from wanmini import sizes
 
 if TYPE_CHECKING:
     from wan22.image import GivenFrames
 
-MINI_TASK = "t2v-A14B"  # what the embedded mini is a small one of
-
 
 @dataclass(frozen=True)
 class Wan22Request(Request):
-    ckpt_dir: Path | None = None  # none: the downloaded release, else for text the embedded mini
+    ckpt_dir: Path | None = (
+        None  # a folder, a model's name, or "mini"; none: what this machine has, else for text the mini
+    )
+    high_noise: Path | None = None
+    low_noise: Path | None = None
+    text_encoder: Path | None = None
+    tokenizer: Path | None = None
+    vae: Path | None = None
     config_path: str | None = None
     prompt_file: Path | None = None
     image: Path | None = None
@@ -40,6 +46,11 @@ class Wan22Request(Request):
     attention: str = "auto"
     compile: bool = False
     fp8: bool = False
+
+    @property
+    def named_parts(self) -> dict[str, Path]:
+        """Those of PARTS that were named one by one."""
+        return {name: getattr(self, name) for name in PARTS if getattr(self, name) is not None}
 
     def videos(self) -> list[Request]:
         """What to make: one video, or one for each line of the prompt file, each with a seed of its own."""
@@ -61,6 +72,8 @@ def wan22_request(flags: dict[str, Any], task: str | None = None, only_planned: 
     if "config_path" in flags:  # the record says which file it was
         flags["config_path"] = str(find_config(flags["config_path"], given=True))
         preset = load_preset(flags["config_path"], given=True)
+    if "ckpt_dir" in flags:  # says where all parts are, and a flag wins over a preset
+        preset = {name: value for name, value in preset.items() if name not in PARTS}
     if "accel" in flags:
         preset |= accelerations(flags.pop("accel"))
     preset = {"task": task} | preset if task else preset
@@ -70,38 +83,21 @@ def wan22_request(flags: dict[str, Any], task: str | None = None, only_planned: 
         flags["dtype"] = one_meaning("--convert_model_dtype", "dtype", "bfloat16", flags)
     if "offload_model" in flags:
         flags["residency"] = residency_of(flags.pop("offload_model"), flags)
-    if not only_planned and mini_makes(preset | flags):
-        check_mini_size(preset | flags)
-        preset = sizes.SCENE | preset
-    request = resolve(Wan22Request, preset, flags)
+    by_mini = not only_planned and mini.makes(preset | flags)
+    request = resolve(Wan22Request, sizes.SCENE | preset if by_mini else preset, flags)
     if task and request.task != task:
         find_task(request.task, request.enable_half_frame_generation)  # its own reason comes first
         raise ValueError(f"this command is for {task}; for {request.task} use wan22 {request.task[:3]}")
+    if by_mini:
+        if not request.ckpt_dir:
+            mini.require_understood(video.prompt for video in request.videos() if video.prompt.strip())
+        mini.require_size(preset | flags)
     return request
 
 
 def accelerations(name: str) -> dict[str, Any]:
     """Those that have a name, as keys of a request: "recommended" or "exact"."""
     return load_preset(f"configs/wan22/{name}.yaml")
-
-
-def mini_makes(given: dict[str, Any]) -> bool:
-    """Whether the embedded mini makes the video: from text, with no checkpoint named and none downloaded."""
-    return not given.get("ckpt_dir") and given.get("task", MINI_TASK) == MINI_TASK and not downloaded(MINI_TASK)
-
-
-def downloaded(task: str) -> bool:
-    return not problems(MODELS[task], models_dir())
-
-
-def check_mini_size(given: dict[str, Any]) -> None:
-    """A size of the released model is asked of the released model."""
-    size = given.get("size", sizes.SIZE)
-    if not given.get("any_size") and parse_size(size) != (sizes.WIDTH, sizes.HEIGHT):
-        raise ValueError(
-            f"size {size} is not that of the embedded mini, {sizes.SIZE}: --any_size allows it, `mg download {MINI_TASK}` "
-            "fetches the released model, --ckpt_dir names one"
-        )
 
 
 def guide_scale(text: str) -> float | tuple[float, float]:
@@ -128,14 +124,19 @@ def one_meaning(spelling: str, name: str, meaning: str, flags: dict[str, Any]) -
     return meaning
 
 
-def checkpoint_folder(request: Wan22Request) -> Path:
-    """The folder named, or the released one if it was downloaded, or that of the embedded mini."""
-    if request.ckpt_dir:
-        return request.ckpt_dir
-    if downloaded(request.task):
-        return models_dir() / MODELS[request.task].folder
-    if request.task != MINI_TASK:
-        raise ValueError(f"no checkpoint: `mg download {request.task}` fetches it, or name a folder with --ckpt_dir")
+def checkpoint_folder(request: Wan22Request) -> Path | None:
+    """The folder named, or one found on this machine, or that of the embedded mini; none where all parts are named."""
+    of_mini, named = mini.named({"ckpt_dir": request.ckpt_dir}), request.named_parts.keys()
+    if request.ckpt_dir and not of_mini:
+        return named_checkpoint(request.ckpt_dir, request.task)
+    if not of_mini and named >= set(PARTS) - {"tokenizer"}:  # which the text encoder may carry
+        return None
+    here = None if of_mini else checkpoint_here(request.task)
+    if here or named:
+        return here
+    if request.task != mini.TASK:
+        why = "the mini makes videos from text alone" if of_mini else f"no checkpoint{none_here()}"
+        raise ValueError(f"{why}: `wan22 download {request.task}` fetches one, or name a folder with --ckpt_dir")
     from wanmini.weights import SCENES
 
     return SCENES

@@ -14,6 +14,7 @@ import numpy as np
 from mgcli.app.console import console
 from mgcli.app.devices import device_and_dtype, out_of_memory_as
 from mgcli.app.outputs import Outputs
+from mgcli.video.checkpoints import none_here
 from mgcli.video.record import write_record
 from mgcli.video.request import Wan22Request, checkpoint_folder
 from wan.fast.speed import Speed
@@ -25,6 +26,7 @@ from wan22.image import GivenFrames
 from wan22.memory import auto_residency
 from wan22.parts import Parts
 from wan22.pipeline import StepDone
+from wan22.places import Places, find_places, is_release
 from wan22.plan import PlannedVideo, Step
 from wanmini.weights import SCENES
 
@@ -58,17 +60,26 @@ def open_generation(request: Wan22Request, videos: list[PlannedVideo], image: Gi
         if note:
             log.info(note)
     device, dtype = device_and_dtype(request.device, request.dtype)
-    folder = checkpoint_folder(request)
-    if folder == SCENES and not request.ckpt_dir:
-        log.info(f"no --ckpt_dir and no downloaded {request.task}: the embedded mini, a small model of moving shapes")
     speed = Speed(request.reference, request.attention, request.compile, fp8=request.fp8)
-    half = request.enable_half_frame_generation
-    parts = Parts(folder, find_task(request.task), device, dtype, request.t5_cpu, half, speed)
+    parts = Parts(find_files(request), find_task(request.task), device, dtype, request.t5_cpu, speed)
     residency = request.residency
     if residency == "auto":
-        residency = auto_residency(parts.config, dtype, max(video.tokens for video in videos), device, request.fp8)
+        residency = auto_residency(parts.needs(max(video.tokens for video in videos)), device)
+    folder = checkpoint_folder(request) or "files as named"
     log.info(f"{folder}: experts in {str(dtype).removeprefix('torch.')} on {device}, residency {residency}")
     return Generation(parts, videos, residency, image)
+
+
+def find_files(request: Wan22Request) -> Places:
+    """Where each part is, said in a line."""
+    folder, named = checkpoint_folder(request), request.named_parts
+    if folder == SCENES and not request.ckpt_dir:
+        none = f"no --ckpt_dir and no {request.task} here{none_here()}"
+        log.info(f"{none}: the mini, a small model of moving shapes")
+    places = find_places(folder, find_task(request.task), named, request.enable_half_frame_generation)
+    if named or folder is None or not is_release(folder):
+        log.info(places.told(folder))
+    return places
 
 
 def watched(generation: Generation, warm_up: bool = False) -> Iterator[int]:

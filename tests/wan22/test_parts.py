@@ -10,6 +10,7 @@ from tests.tiny_checkpoints import tiny_expert, write_wan22
 from wan.config import WAN_MODELS
 from wan22.config import TASKS
 from wan22.parts import Parts
+from wan22.places import find_places
 
 
 @pytest.mark.parametrize("stale", [{"num_layers": 3}, {"ffn_dim": 64, "text_len": 512}, {"model_type": "i2v"}])
@@ -18,5 +19,6 @@ def test_the_weights_decide_the_architecture_and_not_a_stale_config(tmp_path, mo
     folder = write_wan22(tmp_path / "t2v")
     for expert in ("high_noise_model", "low_noise_model"):
         (folder / expert / "config.json").write_text(json.dumps(asdict(replace(tiny_expert(), **stale))))
-    parts = Parts(folder, TASKS["t2v-A14B"], "cpu", torch.float32)
+    task = TASKS["t2v-A14B"]
+    parts = Parts(find_places(folder, task), task, "cpu", torch.float32)
     assert parts.config == tiny_expert() == parts.load_expert("high", torch.device("cpu")).config

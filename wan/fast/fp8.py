@@ -13,22 +13,30 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wan.fast.kernels.fp8 import quantised
+from wan.fast.held import HeldJoined, HeldLinear, Product, matrix
+from wan.fast.kernels.fp8 import E4M3, quantised
 
+PRODUCTS = ("self_attn.qkv", "self_attn.o", "cross_attn.q", "cross_attn.o")  # beside those of the feed-forward
 ALIGNED = 16  # rows and columns of an fp8 weight come in sixteens
 
 
 class Fp8Linear(nn.Module):
-    """What it holds are parameters, so that whoever moves or streams a block's parameters moves these too."""
+    """What it holds are parameters, so that whoever moves or streams a block's parameters moves these too; their names
+    are those that such weights have in files."""
 
-    def __init__(self, linear: nn.Linear):
+    def __init__(self, rows: Tensor, scale: Tensor, bias: Tensor):
         super().__init__()
-        weight = linear.weight.data
-        assert not any(n % ALIGNED for n in weight.shape), f"{tuple(weight.shape)} is not in multiples of {ALIGNED}"
-        rows, scale = quantised(weight)
+        assert not any(n % ALIGNED for n in rows.shape), f"{tuple(rows.shape)} is not in multiples of {ALIGNED}"
         self.weight = nn.Parameter(rows, requires_grad=False)  # (N, K) e4m3
-        self.scale = nn.Parameter(scale.t(), requires_grad=False)  # (1, N)
-        self.bias = nn.Parameter(linear.bias.data.clone(), requires_grad=False)
+        self.weight_scale = nn.Parameter(scale, requires_grad=False)  # (1, N)
+        self.bias = nn.Parameter(bias, requires_grad=False)
+
+    @classmethod
+    def of(cls, linear: Product | Fp8Linear) -> Fp8Linear:
+        if isinstance(linear, Fp8Linear):
+            return linear
+        rows, scale = quantised(matrix(linear))
+        return cls(rows, scale.t(), linear.bias.data.clone())
 
     def forward(self, x: Tensor, gelu: bool = False) -> Tensor:
         """The product with x, or with its tanh-GELU."""
@@ -37,37 +45,58 @@ class Fp8Linear(nn.Module):
 
     def product(self, rows: Tensor, scale: Tensor) -> Tensor:
         if not rows.is_cuda:
-            return F.linear(rows.float() * scale, self.weight.float() * self.scale.t(), self.bias.float())
+            return F.linear(rows.float() * scale, self.weight.float() * self.weight_scale.t(), self.bias.float())
         return torch._scaled_mm(
-            rows, self.weight.t(), scale, self.scale, self.bias.to(torch.bfloat16),
+            rows, self.weight.t(), scale, self.weight_scale, self.bias.to(torch.bfloat16),
             out_dtype=torch.bfloat16, use_fast_accum=True,
         )  # fmt: skip
 
 
-class Fp8FeedForward(nn.Module):
-    def __init__(self, ffn: nn.Sequential):
-        super().__init__()
-        self.first, self.second = (Fp8Linear(m) for m in ffn if isinstance(m, nn.Linear))
+class Fp8FeedForward(nn.Sequential):
+    """GELU happens as the second product reads what the first one left."""
+
+    def __init__(self, first: Fp8Linear, second: Fp8Linear):
+        super().__init__(first, nn.Identity(), second)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.second(self.first(x), gelu=True)
+        first, _, second = self
+        return second(first(x), gelu=True)
 
 
-def quantise(model: Any, on: torch.device | None = None) -> None:
-    """Replace the large products, block by block; call it before the first forward.
+def hold_fp8(model: nn.Module) -> None:
+    """Of a model without memory whose products are held: those that the file has in e4m3 become 8-bit products."""
+    for block in model.blocks:  # type: ignore[union-attr]
+        for path in PRODUCTS:
+            part, _, name = path.partition(".")
+            product = _empty(getattr(getattr(block, part), name))
+            if product:
+                setattr(getattr(block, part), name, product)
+        first, second = _empty(block.ffn[0]), _empty(block.ffn[2])
+        if first and second:
+            block.ffn = Fp8FeedForward(first, second)
 
-    A block is quantised `on` that device (default: where it is) and returns to where it was: a model on the host needs
-    room for one block on the GPU that does the work.
-    """
+
+def _empty(held: nn.Module) -> Fp8Linear | None:
+    """As large as what is held, if that is e4m3 throughout."""
+    parts = held.parts if isinstance(held, HeldJoined) else [held]
+    if not all(isinstance(part, HeldLinear) and part.weight.dtype == E4M3 for part in parts):
+        return None
+    rows, bias = (torch.cat([getattr(part, name) for part in parts]) for name in ("weight", "bias"))
+    if any(n % ALIGNED for n in rows.shape):
+        return None
+    return Fp8Linear(rows, torch.empty(1, len(rows), device=rows.device), bias)
+
+
+def quantise(model: Any) -> None:
+    """Replace the large products of a model that is loaded already; call it before the first forward."""
     for block in model.blocks:
-        home = block.modulation.device
-        block.to(on or home)
         quantise_block(block)
-        block.to(home)
 
 
 def quantise_block(block: Any) -> None:
-    attention, cross = block.self_attn, block.cross_attn
-    attention.qkv = Fp8Linear(attention.qkv)
-    attention.o, cross.q, cross.o = Fp8Linear(attention.o), Fp8Linear(cross.q), Fp8Linear(cross.o)
-    block.ffn = Fp8FeedForward(block.ffn)
+    for path in PRODUCTS:
+        part, _, name = path.partition(".")
+        attention = getattr(block, part)
+        setattr(attention, name, Fp8Linear.of(getattr(attention, name)))
+    first, _, second = block.ffn
+    block.ffn = Fp8FeedForward(Fp8Linear.of(first), Fp8Linear.of(second))

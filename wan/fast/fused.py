@@ -11,15 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from wan.fast.held import JOINED, HeldJoined, HeldLinear, matrix
 from wan.modules.layers import SelfAttention
-
-JOINED = ("q", "k", "v")
 
 
 class JoinedSelfAttention(SelfAttention):
     """q, k and v as one product, `qkv`; in a state dict they are three, whose tensors are views of its own."""
 
-    qkv: Any  # a linear, or what became of it in 8 bits
+    qkv: Any  # a linear, or what became of it: held as stored, or in 8 bits
 
     def __init__(self, dim: int, num_heads: int, eps: float, qk_norm: bool = True):
         super().__init__(dim, num_heads, eps, qk_norm)
@@ -34,11 +33,14 @@ class JoinedSelfAttention(SelfAttention):
 
 
 def _divide(module: nn.Module, state: dict[str, Any], prefix: str, _metadata: Any) -> None:
-    if not isinstance(module.qkv, nn.Linear):
-        return  # quantised: no longer what a file of the plain model holds
-    for kind in ("weight", "bias"):
-        whole = state.pop(f"{prefix}qkv.{kind}")
-        state.update({f"{prefix}{name}.{kind}": part for name, part in zip(JOINED, whole.chunk(len(JOINED)))})
+    joined = f"{prefix}qkv."
+    for key in [key for key in state if key.startswith(joined)]:
+        whole, kind = state.pop(key), key.removeprefix(joined)
+        if isinstance(module.qkv, HeldJoined):  # apart already
+            state[prefix + kind] = whole
+            continue
+        axis = 1 if kind == "weight_scale" else 0
+        state.update({f"{prefix}{name}.{kind}": part for name, part in zip(JOINED, whole.chunk(len(JOINED), axis))})
 
 
 def _join(_module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
@@ -58,8 +60,8 @@ class FusedFeedForward(nn.Sequential):
         if not x.is_cuda:
             return super().forward(x)
         first, _, second = list(self)
-        assert isinstance(first, nn.Linear)
-        hidden = torch._addmm_activation(first.bias, x.flatten(0, 1), first.weight.t(), use_gelu=True)
+        assert isinstance(first, nn.Linear | HeldLinear)
+        hidden = torch._addmm_activation(first.bias, x.flatten(0, 1), matrix(first, x.dtype).t(), use_gelu=True)
         return second(hidden).view_as(x)
 
 

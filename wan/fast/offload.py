@@ -1,65 +1,283 @@
-"""A model larger than the device: its blocks stay on the host and pass through the device one after the other.
+"""A model larger than the device, or than the host: its blocks pass through the device one after the other.
 
-While a block computes, the next one is copied on a stream of its own, so the cost is what copying takes longer than
-computing. Applied to a finished model from outside; the model's code and results do not change.
+While a block computes, the next one is copied on a stream of its own, and the ones after it are read from their file into
+pinned memory: all of them once, where the host has room (`slots` as many as blocks), or again for every forward through a
+ring of a few. The cost is what reading and copying take longer than computing. Applied to a finished model from outside.
 """
 
 from __future__ import annotations
 
+import copy
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from wan.files.weights import SCRATCH, Finish, Weights, fill
+
 Model = TypeVar("Model", bound=nn.Module)
+Read = Callable[[int, list[Tensor]], None]  # the tensors of a block, on the host, to be filled
+
+ALIGNED = 256  # bytes; what a device likes its tensors to begin at
+RING = 3  # blocks: one on its way to the device, one ready, one being read
 
 
-def stream_blocks(model: Model, device: torch.device) -> Model:
-    """Everything but `model.blocks` moves to the device; the blocks come and go as they are called, in order."""
-    blocks = list(model.blocks)  # type: ignore[arg-type]
-    for name, child in model.named_children():
-        if name != "blocks":
-            child.to(device)
-    stream = BlockStream(blocks, device)
-    for i, block in enumerate(blocks):
-        block.register_forward_pre_hook(lambda *_, i=i: stream.enter(i))
-        block.register_forward_hook(lambda *_, i=i: stream.leave(i))
-    return model
+@dataclass(frozen=True)
+class Arrangement:
+    """How a block's parameters lie in one piece of memory."""
+
+    places: tuple[tuple[int, torch.dtype, torch.Size], ...]
+    size: int
+
+    @classmethod
+    def of(cls, block: nn.Module) -> Arrangement:
+        places, end = [], 0
+        for p in block.parameters():
+            places.append((end, p.dtype, p.shape))
+            end += -(-p.nbytes // ALIGNED) * ALIGNED
+        return cls(tuple(places), end)
+
+    def views(self, memory: Tensor) -> list[Tensor]:
+        return [
+            memory[start : start + shape.numel() * dtype.itemsize].view(dtype).view(shape)
+            for start, dtype, shape in self.places
+        ]
+
+
+@dataclass
+class Slot:
+    """Host memory for one block. Pinned in place: torch's own pinned memory is rounded up to the next power of two."""
+
+    memory: Tensor
+    pinned: bool
+    copied: torch.cuda.Event | None = None  # to the device, when this has happened
+
+    @classmethod
+    def of(cls, size: int, pinned: bool) -> Slot:
+        memory = torch.empty(size, dtype=torch.uint8)
+        if pinned:
+            pinned = (
+                int(torch.cuda.cudart().cudaHostRegister(memory.data_ptr(), size, 0)) == 0
+            )  # else it is copied slowly
+        return cls(memory, pinned)
+
+    def free(self) -> None:
+        if self.copied is not None:
+            self.copied.synchronize()
+        if self.pinned:
+            torch.cuda.cudart().cudaHostUnregister(self.memory.data_ptr())
+            self.pinned = False
+
+
+@dataclass
+class HostBlocks:
+    """The blocks on the host, read by a thread that stays ahead of whoever takes them, in order and round again."""
+
+    read: Read
+    arrangements: list[Arrangement]
+    slots: int
+    pinned: bool
+    ready: dict[int, Slot] = field(default_factory=dict)
+    spare: list[Slot] = field(default_factory=list)
+    made: int = 0
+    coming: int = 0  # the block that is being read, or will be next
+    failure: BaseException | None = None
+    closed: bool = False
+    reader: threading.Thread | None = None
+
+    def __post_init__(self) -> None:
+        self.changed = threading.Condition()
+        self.slots = min(self.slots, len(self.arrangements))
+
+    @property
+    def all_stay(self) -> bool:
+        return self.slots == len(self.arrangements)
+
+    def take(self, index: int) -> Slot:
+        """Waits for what is left of the reading."""
+        with self.changed:
+            if self.reader is None:
+                self.reader = threading.Thread(target=self._run, daemon=True, name="blocks")
+                self.reader.start()
+            if index not in self.ready and index != self.coming and not self.all_stay:
+                self._turn_to(index)  # a forward was broken off
+            self.changed.wait_for(lambda: index in self.ready or self.failure is not None)
+            if self.failure is not None:
+                raise self.failure
+            return self.ready[index]
+
+    def give_back(self, index: int, copied: torch.cuda.Event | None) -> None:
+        if self.all_stay:
+            return
+        with self.changed:
+            slot = self.ready.pop(index)
+            slot.copied = copied
+            self.spare.append(slot)
+            self.changed.notify_all()
+
+    def close(self) -> None:
+        with self.changed:
+            self.closed = True
+            self.changed.notify_all()
+        if self.reader is not None:
+            self.reader.join()
+        for slot in [*self.ready.values(), *self.spare]:
+            slot.free()
+        self.ready.clear()
+        self.spare.clear()
+
+    def _turn_to(self, index: int) -> None:
+        self.spare += self.ready.values()
+        self.ready.clear()
+        self.coming = index
+        self.changed.notify_all()
+
+    def _run(self) -> None:
+        try:
+            while (slot := self._slot()) is not None:
+                index = self.coming
+                if slot.copied is not None:
+                    slot.copied.synchronize()
+                self.read(index, self.arrangements[index].views(slot.memory))
+                self._arrived(index, slot)
+        except BaseException as error:
+            with self.changed:
+                self.failure = error
+                self.changed.notify_all()
+
+    def _slot(self) -> Slot | None:
+        """Memory for the next block, as soon as there is some; None when there is nothing left to read."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.closed or self.spare or self.made < self.slots or self._complete)
+            if self.closed or self._complete:
+                return None
+            if self.spare:
+                return self.spare.pop()
+            self.made += 1
+        size = self.arrangements[self.coming].size if self.all_stay else max(a.size for a in self.arrangements)
+        return Slot.of(size, self.pinned)
+
+    @property
+    def _complete(self) -> bool:
+        return self.all_stay and len(self.ready) == len(self.arrangements)
+
+    def _arrived(self, index: int, slot: Slot) -> None:
+        with self.changed:
+            if index == self.coming:
+                self.ready[index] = slot
+                self.coming = (index + 1) % len(self.arrangements)
+            else:  # nobody waits for it any more
+                self.spare.append(slot)
+            self.changed.notify_all()
 
 
 class BlockStream:
-    """The host copies of all blocks, and the one or two that are on the device at a time."""
+    """What is on the device of them: the block that computes, and the one that comes next."""
 
-    def __init__(self, blocks: list[nn.Module], device: torch.device):
-        self.device = device
-        self.parameters = [list(block.parameters()) for block in blocks]
-        pinned = device.type == "cuda"  # only pinned memory is copied while the device computes
-        if pinned:
-            for parameter in (p for params in self.parameters for p in params):
-                parameter.data = parameter.data.pin_memory()
-        self.host = [[p.data for p in params] for params in self.parameters]
-        self.coming: dict[int, list[Tensor]] = {}
-        self.stream = torch.cuda.Stream(device) if pinned else None
+    def __init__(self, blocks: list[nn.Module], device: torch.device, host: HostBlocks):
+        self.device, self.host = device, host
+        self.blocks = blocks
+        self.coming: dict[int, Tensor] = {}
+        self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
     def enter(self, index: int) -> None:
         self._fetch(index)
         arrived = self.coming.pop(index)
         if self.stream is not None:
             torch.cuda.current_stream(self.device).wait_stream(self.stream)
-            for tensor in arrived:
-                tensor.record_stream(torch.cuda.current_stream(self.device))
-        self._set(index, arrived)
-        self._fetch((index + 1) % len(self.host))  # after the last block comes the first of the next forward
+            arrived.record_stream(torch.cuda.current_stream(self.device))
+        _set(self.blocks[index], self.host.arrangements[index].views(arrived))
 
     def leave(self, index: int) -> None:
-        self._set(index, self.host[index])
-
-    def _set(self, index: int, tensors: list[Tensor]) -> None:
-        for parameter, tensor in zip(self.parameters[index], tensors, strict=True):
-            parameter.data = tensor
+        """Its work has been given to the device, so that there is time to wait for the next one."""
+        _empty(self.blocks[index], self.device)
+        self._fetch((index + 1) % len(self.blocks))  # after the last block comes the first of the next forward
 
     def _fetch(self, index: int) -> None:
         if index in self.coming:
             return
+        self.coming.clear()  # of a forward that was broken off
+        slot = self.host.take(index)
         with torch.cuda.stream(self.stream):  # no effect without one
-            self.coming[index] = [t.to(self.device, non_blocking=True, copy=True) for t in self.host[index]]
+            size = self.host.arrangements[index].size
+            self.coming[index] = slot.memory[:size].to(self.device, non_blocking=True, copy=True)
+            copied = None
+            if self.stream is not None:
+                copied = torch.cuda.Event()
+                copied.record(self.stream)
+        self.host.give_back(index, copied)
+
+
+def stream_blocks(model: Model, device: torch.device) -> Model:
+    """A model that is loaded: everything but `model.blocks` moves to the device, they come and go as they are called."""
+    blocks = list(model.blocks)  # type: ignore[arg-type]
+    tensors = [[p.data for p in block.parameters()] for block in blocks]
+
+    def read(index: int, out: list[Tensor]) -> None:
+        for tensor, target in zip(tensors[index], out):
+            target.copy_(tensor)
+        tensors[index] = []
+
+    for name, child in model.named_children():
+        if name != "blocks":
+            child.to(device)
+    _stream(model, device, read, len(blocks))
+    return model
+
+
+def stream_from_file(model: nn.Module, weights: Weights, finish: Finish, device: torch.device, slots: int) -> None:
+    """A model whose blocks have no memory: they are read as they are needed, `slots` of them at a time on the host."""
+    unread = [copy.deepcopy(block) for block in model.blocks]  # type: ignore[union-attr]
+    scratch = torch.empty(SCRATCH, dtype=torch.uint8)
+    own = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    def read(index: int, out: list[Tensor]) -> None:
+        block, prefix = copy.deepcopy(unread[index]), f"blocks.{index}."
+        if finish.block is None:
+            _set(block, out)
+            fill(block, prefix, weights, "cpu", scratch)
+            return
+        with torch.cuda.stream(own):
+            fill(block, prefix, weights, device, scratch)
+            finish.block(block)
+            for tensor, target in zip(block.parameters(), out):
+                target.copy_(tensor)
+
+    if finish.block is not None:
+        for block in model.blocks:  # type: ignore[union-attr]
+            finish.block(block)
+    _stream(model, device, read, slots)
+
+
+def stop_streaming(model: nn.Module) -> None:
+    """Give the host's memory back; the model is of no use after that."""
+    host: HostBlocks | None = getattr(model, "_host_blocks", None)
+    if host is not None:
+        host.close()
+
+
+def _stream(model: nn.Module, device: torch.device, read: Read, slots: int) -> None:
+    blocks = list(model.blocks)  # type: ignore[arg-type]
+    host = HostBlocks(read, [Arrangement.of(block) for block in blocks], slots, pinned=device.type == "cuda")
+    stream = BlockStream(blocks, device, host)
+    model._host_blocks = host  # type: ignore[assignment]
+    for i, block in enumerate(blocks):
+        _empty(block, device)
+        block.register_forward_pre_hook(lambda *_, i=i: stream.enter(i))
+        block.register_forward_hook(lambda *_, i=i: stream.leave(i))
+
+
+def _set(block: nn.Module, tensors: list[Tensor]) -> None:
+    """These in place of its parameters, in their order."""
+    given = iter(tensors)
+    for module in block.modules():
+        for name, parameter in module._parameters.items():
+            if parameter is not None:
+                module._parameters[name] = nn.Parameter(next(given), requires_grad=False)
+
+
+def _empty(block: nn.Module, device: torch.device) -> None:
+    _set(block, [torch.empty(0, dtype=p.dtype, device=device) for p in block.parameters()])

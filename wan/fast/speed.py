@@ -8,14 +8,18 @@ stays behind the fused kernels, and is there for hardware that has none. `fp8` i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
+from torch import nn
 
 from wan.fast.causal import OptimizedCausalWanModel
 from wan.fast.engine import Engine
 from wan.fast.expert import OptimizedWanModel
-from wan.fast.fp8 import quantise
+from wan.fast.fp8 import hold_fp8, quantise, quantise_block
+from wan.fast.held import hold_blocks
 from wan.fast.vae import OptimizedVAEDecoder
+from wan.files.weights import Finish, Weights
 from wan.modules.attention import use_backend
 from wan.modules.causal_model import CausalWanModel
 from wan.modules.model import WanModel
@@ -67,18 +71,30 @@ class Speed:
             raise Refusal("8-bit floats are of the optimized model, not of a plain one; choose", "fp8", *self._plain_by)
         if device.type != "cuda":
             raise Refusal(f"8-bit floats need a CUDA GPU, this run is on {device.type}; leave them out", "fp8")
-        has = torch.cuda.get_device_capability(device)
-        if has < FP8_CAPABILITY:
+        if not has_fp8_products(device):
+            has = torch.cuda.get_device_capability(device)
             needed = ".".join(map(str, FP8_CAPABILITY))
             raise Refusal(
                 f"8-bit floats need a GPU of compute capability {needed}, this one has {has[0]}.{has[1]}; leave them out",
                 "fp8",
             )
 
+    def finish(self, device: torch.device) -> Finish:
+        """What is done to a model while it is loaded, for this device: weights that the file has packed or in 8 bits stay
+        so, others become 8-bit floats if that was asked for, block by block where that is fast."""
+        if self.plain:
+            return Finish()
+        return Finish(partial(self._hold, device), quantise_block if self.fp8 else None, device)
+
+    def _hold(self, device: torch.device, model: nn.Module, weights: Weights) -> None:
+        hold_blocks(model, weights)
+        if has_fp8_products(device) and not weights.full_precision:
+            hold_fp8(model)
+
     def engine(self, model: CausalWanModel) -> Engine:
         """Call it once the weights are in place; the model itself changes."""
         if self.fp8:
-            quantise(model)
+            quantise(model)  # what was not when it was loaded
         if self.compile:
             compile_layers(model)
         return Engine(model, graphs=model.device.type == "cuda" and not self.plain and self.graphs is not False)
@@ -87,12 +103,15 @@ class Speed:
         """What decodes in place of a VAE that is on its device. Graphs gain nothing here, neither time nor memory."""
         return vae if self.plain else OptimizedVAEDecoder(vae)
 
-    def finish_wan(self, model: WanModel, on: torch.device | None = None) -> None:
-        """`on` is where a model on the host is quantised."""
+    def finish_wan(self, model: WanModel) -> None:
         if self.fp8:
-            quantise(model, on)
+            quantise(model)
         if self.compile:
             compile_layers(model)
+
+
+def has_fp8_products(device: torch.device) -> bool:
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= FP8_CAPABILITY
 
 
 def compile_layers(model: CausalWanModel | WanModel) -> None:

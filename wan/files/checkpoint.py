@@ -32,7 +32,7 @@ from wan.config import (
 from wan.files.config_files import parse_config, read_config
 from wan.files.key_names import EXPERT, GAME, IMAGE_ENCODER, TEXT_ENCODER, TINY_VAE, VAE
 from wan.files.readers import some
-from wan.files.weights import Weights, faults, load_into, open_weights
+from wan.files.weights import Finish, Weights, faults, load_into, open_weights
 
 if TYPE_CHECKING:
     from wan.modules.causal_model import CausalWanModel
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Weights", "detect_mode", "find_in", "load_causal", "load_clip", "load_into", "load_t5", "load_tiny_vae", "load_vae",
-    "load_wan", "open_weights", "wan_config",
+    "load_wan", "open_weights", "skeleton", "wan_config",
 ]  # fmt: skip
 
 log = logging.getLogger(__name__)
@@ -101,6 +101,7 @@ def load_causal(
     dtype: torch.dtype,
     cls: type[CausalWanModel] | None = None,
     mode: str | None = None,
+    finish: Finish | None = None,
 ) -> tuple[CausalWanModel, str]:
     """A Matrix-Game model and its mode.
 
@@ -115,7 +116,7 @@ def load_causal(
         raise ValueError(f"{path} is a {found} model, not {mode}; ask for {found} or name the {mode} weights")
     configs = _configs(CausalConfig, weights, CAUSAL_MODELS[found], must_state="local_attn_size")
     model = _choose(cls or CausalWanModel, configs, weights)
-    return load_into(model, weights, dtype=dtype, device=device), found
+    return load_into(model, weights, dtype=dtype, device=device, finish=finish), found
 
 
 def load_wan(
@@ -125,6 +126,7 @@ def load_wan(
     dtype: torch.dtype,
     cls: type[WanModel] | None = None,
     model_type: str | None = None,
+    finish: Finish | None = None,
 ) -> WanModel:
     """One expert of Wan2.2 A14B, "t2v" or "i2v" by the condition it reads beside the latents. Which of the two experts
     a file is (high or low noise) does not show in it."""
@@ -133,12 +135,23 @@ def load_wan(
     found = model.config.model_type
     if model_type not in (None, found):
         raise ValueError(f"{path} is a {found} expert, not {model_type}; ask for {found} or name {model_type} weights")
-    return load_into(model, weights, dtype=dtype, device=device)
+    return load_into(model, weights, dtype=dtype, device=device, finish=finish)
 
 
 def wan_config(path: Path | str) -> WanConfig:
     """The architecture that `load_wan` finds in the weights, without loading them."""
     return _choose_wan(_must_hold(open_weights(path), EXPERT)).config
+
+
+def skeleton(path: Path | str, dtype: torch.dtype, cls: type[WanModel], finish: Finish) -> WanModel:
+    """What `load_wan` would make, without memory: for counting."""
+    weights = _must_hold(open_weights(path), EXPERT)
+    model = _choose_wan(weights, cls).to(dtype)
+    if finish.hold:
+        finish.hold(model, weights)
+    for block in model.blocks if finish.block else ():
+        finish.block(block)  # type: ignore[misc]
+    return model
 
 
 def _choose_wan(weights: Weights, cls: type[WanModel] | None = None) -> WanModel:
@@ -174,12 +187,12 @@ def load_clip(path: Path | str, *, device: Device, dtype: torch.dtype) -> CLIPVi
     return load_into(model, weights, dtype=dtype, device=device)
 
 
-def load_t5(path: Path | str, *, device: Device, dtype: torch.dtype) -> T5Encoder:
+def load_t5(path: Path | str, *, device: Device, dtype: torch.dtype, finish: Finish | None = None) -> T5Encoder:
     from wan.modules.t5 import T5Encoder
 
     weights = _must_hold(open_weights(path), TEXT_ENCODER)
     model = _choose(T5Encoder, _configs(T5Config, weights, UMT5_XXL), weights)
-    return load_into(model, weights, dtype=dtype, device=device)
+    return load_into(model, weights, dtype=dtype, device=device, finish=finish)
 
 
 def _choose(cls: type[Model], configs: Iterable[Any], weights: Weights) -> Model:
@@ -191,6 +204,8 @@ def _choose(cls: type[Model], configs: Iterable[Any], weights: Weights) -> Model
         wrong = sum(map(len, faults(model, weights).values()))
         if wrong < distance:
             nearest, distance = model, wrong
+        if not wrong:
+            break
     assert nearest is not None
     return nearest
 

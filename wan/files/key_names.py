@@ -65,6 +65,18 @@ TRANSFORMERS_T5: Renames = (
     (r"\.layer\.1\.DenseReluDense\.wi_1\.", ".ffn.fc1."),
     (r"\.layer\.1\.DenseReluDense\.wo\.", ".ffn.fc2."),
 )
+LLAMA_T5: Renames = (  # of GGUF files
+    (r"^token_embd\.", "token_embedding."),
+    (r"^enc\.output_norm\.", "norm."),
+    (r"^enc\.blk\.", "blocks."),
+    (r"\.attn_rel_b\.", ".pos_embedding.embedding."),
+    (r"\.attn_norm\.", ".norm1."),
+    (r"\.ffn_norm\.", ".norm2."),
+    (r"\.attn_([qkvo])\.", r".attn.\1."),
+    (r"\.ffn_gate\.", ".ffn.gate.0."),
+    (r"\.ffn_up\.", ".ffn.fc1."),
+    (r"\.ffn_down\.", ".ffn.fc2."),
+)
 TRANSFORMERS_CLIP: Renames = (
     (r"^embeddings\.class_embedding$", "cls_embedding"),
     (r"^embeddings\.position_embedding\.weight$", "pos_embedding"),
@@ -105,6 +117,7 @@ LAYOUTS = (
         TRANSFORMERS_T5,
         r"encoder\.embed_tokens\.weight|spiece_model",
     ),
+    Layout(TEXT_ENCODER, ("enc.blk.0.attn_q.weight",), LLAMA_T5),
     Layout(IMAGE_ENCODER, ("transformer.0.attn.to_qkv.weight", "cls_embedding"), unused=r"textual\..*|log_scale"),
     Layout(
         IMAGE_ENCODER,

@@ -1,4 +1,4 @@
-"""Files of tensors, opened without loading them: safetensors, torch zips (.pth), folders and indexes of shards.
+"""Files of tensors, opened without loading them: safetensors, torch zips (.pth), GGUF, folders and indexes of shards.
 
 What a file is stands in its first bytes, not in its name. Safetensors are read here, one tensor at a time into the
 memory it ends in, not mapped: the pages of a mapped 57 GB file count as the process's own until it is closed.
@@ -12,13 +12,14 @@ import math
 import pickle
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
-from io import BufferedReader
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from wan.files.gguf import MAGIC, open_gguf
+from wan.files.stored import REPEAT, Stored, StoredBytes, StoredTensor
 
 DTYPES = {
     "F64": torch.float64,
@@ -42,74 +43,8 @@ NOT_TENSORS = (
     (b"version https://git-lfs", "a git-LFS pointer, not the file it points to; run `git lfs pull` or download it"),
     (b"<", "a web page, not a checkpoint; the download went wrong, repeat it"),
     (b"\x80", "a bare pickle, which can run code when opened; save it with a current torch or as safetensors"),
-    (b"GGUF", "a GGUF file, which is not read here; use a safetensors file"),
 )
 NO_CHECKPOINT = "not a checkpoint: neither safetensors nor a torch file"
-REPEAT = "the download is incomplete, repeat it"
-
-
-class Stored(Protocol):
-    """One tensor of a file, not read yet."""
-
-    @property
-    def path(self) -> Path: ...
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-
-    @property
-    def dtype(self) -> torch.dtype: ...
-
-    def read_into(self, target: Tensor, scratch: Tensor) -> None:
-        """Fill a contiguous tensor of as many elements, of any dtype and on any device. `scratch` is some bytes of host
-        memory: one for a whole model, because a new one for each tensor would leave the heap full of holes."""
-
-
-@dataclass(frozen=True)
-class StoredBytes:
-    """A tensor in a safetensors file."""
-
-    path: Path
-    shape: tuple[int, ...]
-    dtype: torch.dtype
-    offset: int
-
-    def read_into(self, target: Tensor, scratch: Tensor) -> None:
-        flat = target.view(-1)
-        with self.path.open("rb") as file:
-            file.seek(self.offset)
-            if flat.dtype == self.dtype and flat.device.type == "cpu":
-                self._fill(file, flat)
-                return
-            # cast piece by piece, so that the tensor never exists a second time
-            stored = scratch.view(self.dtype)
-            for piece in flat.split(len(stored)):
-                self._fill(file, stored[: len(piece)])
-                piece.copy_(stored[: len(piece)])
-
-    def _fill(self, file: BufferedReader, tensor: Tensor) -> None:
-        memory = tensor.view(torch.uint8).numpy().data
-        if file.readinto(memory) < memory.nbytes:
-            raise ValueError(f"{self.path} ends inside a tensor; {REPEAT}")
-
-
-@dataclass(frozen=True)
-class StoredTensor:
-    """A tensor of a torch file, mapped from disk."""
-
-    path: Path
-    tensor: Tensor
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.tensor.shape)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.tensor.dtype
-
-    def read_into(self, target: Tensor, _: Tensor) -> None:
-        target.copy_(self.tensor.reshape(target.shape))
 
 
 def open_tensors(path: Path) -> dict[str, Stored]:
@@ -131,6 +66,8 @@ def open_file(path: Path) -> dict[str, Stored]:
         return open_safetensors(path)
     if start.startswith(b"PK\3\4"):
         return open_torch(path)
+    if start.startswith(MAGIC):
+        return open_gguf(path)
     what = next((what for sign, what in NOT_TENSORS if start.startswith(sign)), NO_CHECKPOINT)
     raise ValueError(f"{path} is {what}")
 

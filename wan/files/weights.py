@@ -6,9 +6,11 @@ model and the tensors in hand. Strict: each tensor of a file is used and each pa
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -17,14 +19,29 @@ import torch
 from torch import Tensor, nn
 
 from wan.files.key_names import official_names, recognise
-from wan.files.readers import Stored, open_tensors, some
+from wan.files.packed import Format
+from wan.files.readers import open_tensors, some
+from wan.files.stored import Stored
 
 log = logging.getLogger(__name__)
 Model = TypeVar("Model", bound=nn.Module)
 Shape = tuple[int, ...]
 
 SCRATCH = 8 << 20  # bytes read before they are cast
+SCALE = "weight_scale"  # what a model that keeps such weights calls them
+FOUR_BITS = ".weight_scale_2"  # only such weights have a second scale
+LONGEST_NOTE = 4096
 SCALES = (".scale_weight", ".weight_scale")  # one number, or one a row, that an fp8 weight is multiplied by
+
+
+@dataclass(frozen=True)
+class Kept:
+    """How a tensor stays in memory if it stays as its file has it."""
+
+    dtype: torch.dtype
+    shape: Shape  # of packed weights: rows, and the bytes of each
+    format: Format | None
+    scales: int  # how many numbers belong to it: none, one, or one a row
 
 
 @dataclass(frozen=True)
@@ -35,6 +52,7 @@ class Weights:
     holds: str
     parts: dict[str, tuple[Stored, ...]]  # more than one are joined along the first axis
     scales: dict[str, Stored]
+    full_precision: bool = False  # its maker wants products of 8-bit weights in wider numbers
 
     @property
     def shapes(self) -> dict[str, Shape]:
@@ -45,17 +63,53 @@ class Weights:
         first = parts[0].shape
         return first if len(parts) == 1 else (sum(part.shape[0] for part in parts), *first[1:])
 
+    def kept(self, name: str) -> Kept | None:
+        """None for numbers of a usual kind, which are read as the model wants them."""
+        parts = self.parts.get(name, ())
+        if len(parts) != 1 or len(parts[0].shape) != 2:
+            return None
+        stored, scale = parts[0], self.scales.get(name)
+        if stored.packed:
+            return Kept(torch.uint8, (stored.shape[0], stored.packed.bytes_of(stored.shape[1])), stored.packed, 0)
+        if stored.dtype.itemsize > 1:
+            return None
+        return Kept(stored.dtype, stored.shape, None, math.prod(scale.shape) if scale else 0)
+
+    def nbytes(self, dtype: torch.dtype) -> int:
+        """In memory, what can be kept as it is kept so and the rest in `dtype`."""
+        kept = {name: self.kept(name) for name in self.parts}
+        return sum(
+            math.prod(held.shape) * held.dtype.itemsize if held else math.prod(self.shape(name)) * dtype.itemsize
+            for name, held in kept.items()
+        )
+
     def read_into(self, name: str, target: Tensor, scratch: Tensor) -> None:
+        """Into a tensor of the stored kind as it stands, into any other as numbers."""
+        weight, _, kind = name.rpartition(".")
+        if kind == SCALE:
+            self._read_scale(f"{weight}.weight", target, scratch)
+            return
         parts = self.parts[name]
         # the only tensor, or one after another along the first axis
         pieces = target.split([part.shape[0] for part in parts]) if len(parts) > 1 else (target,)
         for part, piece in zip(parts, pieces):
             part.read_into(piece, scratch)
-        if name in self.scales:
+        if name in self.scales and target.dtype != parts[0].dtype:
             scale = torch.empty(self.scales[name].shape, device=target.device)
             self.scales[name].read_into(scale, scratch)
             # fp8 is exact in every wider dtype, and the product is rounded once
             target.mul_(scale.view(-1, 1) if scale.numel() > 1 else scale.view(()))
+
+    def _read_scale(self, weight: str, target: Tensor, scratch: Tensor) -> None:
+        """One number for all rows may be wanted as one a row; a weight without any is what it says."""
+        stored = self.scales.get(weight)
+        if stored is None or math.prod(stored.shape) == 1 != target.numel():
+            number = torch.ones(())
+            if stored is not None:
+                stored.read_into(number, scratch)
+            target.fill_(number.item())
+        else:
+            stored.read_into(target, scratch)
 
 
 def open_weights(path: Path | str) -> Weights:
@@ -70,7 +124,30 @@ def open_weights(path: Path | str) -> Weights:
     for name, pieces in parts.items():
         if len(pieces) > 1 and not (pieces[0].shape and len({piece.shape[1:] for piece in pieces}) == 1):
             raise ValueError(f"{path}: the parts of {name} ({some(names[name])}) do not join; download it again")
-    return Weights(path, known[0].holds, parts, _take_scales(parts))
+    return Weights(path, known[0].holds, parts, _take_scales(parts), _wants_full_precision(path, stored))
+
+
+def _wants_full_precision(path: Path, stored: dict[str, Stored]) -> bool:
+    """What ComfyUI's quantised files say of themselves beside the weights, of the older kind and of the newer."""
+    if any(name.endswith(FOUR_BITS) for name in stored):
+        raise ValueError(
+            f"{path} holds 4-bit floats (nvfp4), which are not read here; take an fp8_scaled or a GGUF file"
+        )
+    older = any(name.endswith("scaled_fp8") and math.prod(t.shape) == 2 for name, t in stored.items())
+    return older or any(_says_so(t) for name, t in stored.items() if name.endswith(".comfy_quant"))
+
+
+def _says_so(note: Stored) -> bool:
+    size = math.prod(note.shape)
+    if note.dtype != torch.uint8 or size > LONGEST_NOTE:
+        return False
+    text = torch.empty(size, dtype=torch.uint8)
+    note.read_into(text, text)
+    try:
+        said = json.loads(text.numpy().tobytes())
+    except ValueError:
+        return False
+    return isinstance(said, dict) and said.get("full_precision_matrix_mult") is True
 
 
 def _take_scales(parts: dict[str, tuple[Stored, ...]]) -> dict[str, Stored]:
@@ -84,7 +161,21 @@ def _take_scales(parts: dict[str, tuple[Stored, ...]]) -> dict[str, Stored]:
     return scales
 
 
-def load_into(model: Model, weights: Weights, *, dtype: torch.dtype, device: torch.device | str) -> Model:
+@dataclass(frozen=True)
+class Finish:
+    """What is done to a model as it is loaded: `hold` replaces parts before it has memory, `block` a block once it is full.
+    Blocks are filled, and finished, on the device `through`, and go on to where the model is wanted; or `stream` takes
+    them over unread."""
+
+    hold: Callable[[nn.Module, Weights], None] | None = None
+    block: Callable[[nn.Module], None] | None = None
+    through: torch.device | None = None
+    stream: Callable[[nn.Module, Weights], None] | None = None
+
+
+def load_into(
+    model: Model, weights: Weights, *, dtype: torch.dtype, device: torch.device | str, finish: Finish | None = None
+) -> Model:
     """Fill a model built on the meta device. A model may name, in `unused_keys()`, what its files have beside it."""
     if not dtype.is_floating_point:
         raise ValueError(f"{weights.path} cannot be loaded as {dtype}; ask for bfloat16, float16 or float32")
@@ -92,15 +183,42 @@ def load_into(model: Model, weights: Weights, *, dtype: torch.dtype, device: tor
     if found:
         raise ValueError(f"{weights.path} does not fit {type(model).__name__}: {'; '.join(found)}")
     assert not any(buffer.is_meta for buffer in model.buffers()), "a buffer that no file has must not be made on meta"
-    started = time.perf_counter()
-    model = model.to(dtype).to_empty(device=device)
+    started, finish = time.perf_counter(), finish or Finish()
+    model = model.to(dtype)
+    if finish.hold:
+        finish.hold(model, weights)
+    size = sum(map(math.prod, weights.shapes.values()))
     scratch = torch.empty(SCRATCH, dtype=torch.uint8)
-    state = model.state_dict()  # the parameters' own storage, under the official names
-    for name, tensor in state.items():
-        weights.read_into(name, tensor, scratch)
-    size = sum(t.numel() for t in state.values())
+    if finish.block or finish.stream:
+        for name, child in model.named_children():
+            if name != "blocks":
+                fill(child, f"{name}.", weights, device, scratch)
+        _take_blocks(model, weights, device, finish, scratch)
+    else:
+        fill(model, "", weights, device, scratch)
     log.info("%s: %.1f M parameters in %.1f s", weights.path, size / 1e6, time.perf_counter() - started)
     return model.eval().requires_grad_(False)
+
+
+def _take_blocks(
+    model: nn.Module, weights: Weights, device: torch.device | str, finish: Finish, scratch: Tensor
+) -> None:
+    if finish.stream:
+        finish.stream(model, weights)
+        return
+    assert finish.block is not None
+    for i, block in enumerate(model.blocks):  # type: ignore[arg-type]
+        fill(block, f"blocks.{i}.", weights, finish.through or device, scratch)
+        finish.block(block)
+        block.to(device)
+
+
+def fill(module: nn.Module, prefix: str, weights: Weights, device: torch.device | str, scratch: Tensor) -> None:
+    """Give memory to what has none, and read all of it from the file."""
+    module._apply(lambda t: torch.empty_like(t, device=device) if t.is_meta else t)
+    # the parameters' own storage, under the official names
+    for name, tensor in module.state_dict(prefix=prefix).items():
+        weights.read_into(name, tensor, scratch)
 
 
 def faults(model: nn.Module, weights: Weights) -> dict[str, list[str]]:
@@ -115,7 +233,9 @@ def faults(model: nn.Module, weights: Weights) -> dict[str, list[str]]:
         "misshapen": [
             f"{name} is {given[name]}, not {wanted[name]}" for name in shared if not _fits(given[name], wanted[name])
         ],
-        "not floating point": [name for name in shared if not weights.parts[name][0].dtype.is_floating_point],
+        "not floating point": [
+            name for name in shared if name not in weights.scales and not weights.parts[name][0].dtype.is_floating_point
+        ],
     }
 
 

@@ -99,7 +99,10 @@ class Block(nn.Module):
         self.ffn = FeedForward(config)
         self.pos_embedding = None if config.shared_pos else PositionBias(config.num_buckets, config.num_heads)
 
-    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+    def forward(self, x: Tensor, buckets: Tensor, hidden: Tensor, shared: PositionBias | None) -> Tensor:
+        positions = self.pos_embedding or shared
+        assert positions is not None, "the layers have one each, or one is for all"
+        bias = positions(buckets).float() + hidden[:, None, None, :]  # (B, H, L, L)
         x = finite(x + self.attn(self.norm1(x), bias))
         return finite(x + self.ffn(self.norm2(x)))
 
@@ -119,8 +122,5 @@ class T5Encoder(nn.Module):
         buckets = distance_buckets(ids.shape[1], self.config.num_buckets, ids.device)
         hidden = torch.zeros(mask.shape, device=ids.device).masked_fill(mask == 0, torch.finfo(torch.float32).min)
         for block in cast("Iterable[Block]", self.blocks):
-            positions = block.pos_embedding or self.pos_embedding
-            assert positions is not None, "the layers have one each, or one is for all"
-            bias = positions(buckets).float()
-            x = block(x, bias + hidden[:, None, None, :])  # (B, H, L, L)
+            x = block(x, buckets, hidden, self.pos_embedding)
         return self.norm(x)

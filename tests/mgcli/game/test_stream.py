@@ -121,11 +121,11 @@ def test_nobody_wants_to_play(tmp_path, typed, capsys, given, json_flag):
 def test_the_current_video_plays_everything_so_far(tmp_path, monkeypatch):
     counts, shown = [], session.BlockReport
 
-    def looking(span, recording):
+    def looking(span, recording, frames):
         counts.append(
             (span.frames.stop, count_frames(tmp_path / "a_current.mp4"), count_frames(tmp_path / "a_icon.mp4"))
         )
-        return shown(span, recording)
+        return shown(span, recording, frames)
 
     monkeypatch.setattr(session, "BlockReport", looking)
     assert stream("--output", tmp_path / "a.mp4", "--script", "W*33") == 0

@@ -93,7 +93,7 @@ def test_the_embedded_mini_is_compared_where_there_is_no_checkpoint(capsys, tmp_
     flags = ["--comparison_mode", "half_vs_baseline", "--output_dir", str(tmp_path)]
     assert run(wan22_app.app, [*given, *flags]) == 0
     shown = capsys.readouterr()
-    assert "the embedded mini" in shown.err
+    assert "the mini, a small model of moving shapes" in shown.err
     assert json.loads(shown.out)["requests"]["half"]["size"] == f"{sizes.WIDTH}*{sizes.HEIGHT}"
 
 

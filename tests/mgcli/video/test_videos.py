@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from mgcli import wan22_app
 from mgcli.app.errors import run
 from mgcli.video import run as wan22_run
+from mgcli.video.mini import EXAMPLE, require_understood
 from mgcli.video.request import wan22_request
 from tests.tiny_checkpoints import TEXT_LEN, write_wan22
 from wan.fast.speed import Speed
@@ -22,6 +23,8 @@ from wan.schedule import SCHEDULES
 from wan.video.reader import read_frames
 from wan22 import parts
 from wanmini import sizes
+from wanmini.scenes import Scenes, captions
+from wanmini.scenes.understood import names_a_shape, unknown_words
 
 TINY = ["--size", "96*64", "--any_size", "--frame_num", "9", "--sample_steps", "4", "--device", "cpu"]
 
@@ -334,7 +337,7 @@ def test_without_a_checkpoint_a_text_is_for_the_embedded_mini(capsys, tmp_path, 
     monkeypatch.setenv("MG_MODELS", str(tmp_path))
     short = ["--prompt", "a red circle", "--frame_num", "9", "--sample_steps", "2", "--device", "cpu"]
     assert run(wan22_app.app, ["t2v", *short, "--save_file", str(tmp_path / "a.mp4")]) == 0
-    assert capsys.readouterr().err.count("no --ckpt_dir and no downloaded t2v-A14B: the embedded mini") == 1
+    assert capsys.readouterr().err.count("no --ckpt_dir and no downloaded t2v-A14B: the mini, a small model") == 1
     assert next(read_frames(tmp_path / "a.mp4")).shape == (sizes.HEIGHT, sizes.WIDTH, 3)
     request = wan22_request({"prompt": "a red circle", "sample_steps": 30}, "t2v-A14B").resolved()
     assert (request.frame_num, request.sample_steps, request.sample_shift) == (49, 30, 12.0)
@@ -342,11 +345,66 @@ def test_without_a_checkpoint_a_text_is_for_the_embedded_mini(capsys, tmp_path, 
 
 def test_without_a_checkpoint_released_sizes_and_images_say_how_to_get_one(capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("MG_MODELS", str(tmp_path))
-    assert run(wan22_app.app, ["t2v", "--prompt", "a cat", "--size", "832*480"]) == 2
-    assert "`mg download t2v-A14B` fetches the released model" in capsys.readouterr().err
+    assert run(wan22_app.app, ["t2v", "--prompt", "a red circle", "--size", "832*480"]) == 2
+    said = capsys.readouterr().err
+    assert "Leave --size out" in said and "`wan22 download t2v-A14B` fetches the released model" in said
     Image.new("RGB", (64, 40)).save(tmp_path / "start.png")
-    assert run(wan22_app.app, ["i2v", "--prompt", "a cat", "--image", str(tmp_path / "start.png")]) == 2
-    assert "`mg download i2v-A14B` fetches it, or name a folder with --ckpt_dir" in capsys.readouterr().err
+    image = ["i2v", "--prompt", "a cat", "--image", str(tmp_path / "start.png")]
+    for folder, why in (([], "no checkpoint"), (["--ckpt_dir", "mini"], "the mini makes videos from text alone")):
+        assert run(wan22_app.app, [*image, *folder]) == 2
+        assert f"{why}: `wan22 download i2v-A14B` fetches one, or name a folder" in capsys.readouterr().err
+    assert run(wan22_app.app, [*image, "--ckpt_dir", "i2v-A14B"]) == 2
+    assert "no such folder: i2v-A14B; `wan22 download i2v-A14B` fetches" in capsys.readouterr().err
+
+
+UNKNOWN = {
+    "two cats boxing on a stage": 'the prompt says "cats", "boxing", "stage"',
+    "two cats boxing in a ring": 'the prompt says "cats", "boxing"',
+    "a red ball rolls": 'the prompt says "ball", "rolls"',
+    "one big brown dog runs after five white cats": 'says "brown", "dog", "runs", "after" and 2 more',
+    "a small red": "the prompt 'a small red' names no shape",
+    "\u4e24\u53ea\u732b": 'the prompt says "\u4e24\u53ea\u732b"',
+}
+
+
+@pytest.mark.parametrize("prompt", UNKNOWN)
+@pytest.mark.parametrize("command", ["t2v", "compare"])
+def test_what_the_mini_cannot_know_is_answered_before_anything_is_made(capsys, tmp_path, monkeypatch, command, prompt):
+    monkeypatch.setenv("MG_MODELS", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    released = ["--size", "832*480"] if command == "t2v" else []  # the prompt is what matters, and is said first
+    assert run(wan22_app.app, [command, "--prompt", prompt, *released]) == 2
+    said = capsys.readouterr().err
+    assert UNKNOWN[prompt] in said and said.count("\n") == 1
+    assert 'try "Two small red stars drift' in said.replace("Try", "try") and "`wan22 download t2v-A14B`" in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_mini_takes_the_example_and_whatever_its_name_is_given_with(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("MG_MODELS", str(tmp_path))
+    require_understood([EXAMPLE])
+    (tmp_path / "prompts.txt").write_text(f"{EXAMPLE}\na cat\n")
+    short = ["--frame_num", "5", "--sample_steps", "1", "--device", "cpu", "--save_file", str(tmp_path / "a.mp4")]
+    assert run(wan22_app.app, ["t2v", "--prompt_file", str(tmp_path / "prompts.txt"), *short]) == 2
+    assert 'says "cat"' in capsys.readouterr().err
+    assert run(wan22_app.app, ["t2v", "-p", "a cat", "--ckpt_dir", "mini", *short]) == 0
+    said = capsys.readouterr()
+    assert (
+        f"next: open {tmp_path / 'a.mp4'}; wan22 t2v --config_path {tmp_path / 'a.json'} makes it again\n" in said.err
+    )
+    assert (tmp_path / "a.mp4").is_file()
+    record = ["t2v", "--config_path", str(tmp_path / "a.json"), "--save_file", str(tmp_path / "b.mp4"), "--quiet"]
+    assert run(wan22_app.app, record) == 0, "the record of what the mini made makes it again"
+    assert capsys.readouterr().err == ""
+
+
+def test_every_caption_is_understood():
+    scenes = Scenes.sample(torch.arange(300))
+    assert [
+        line
+        for line in captions(scenes) + captions(scenes, held_out=True)
+        if unknown_words(line) or not names_a_shape(line)
+    ] == []
 
 
 def test_an_image_expert_is_not_a_text_expert(t2v, folders):

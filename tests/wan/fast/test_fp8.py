@@ -42,7 +42,7 @@ def test_a_row_of_zeros_stays_zeros_and_a_broken_one_shows():
 def test_a_product():
     linear = nn.Linear(64, 80).to(DEVICE, torch.bfloat16).requires_grad_(False)
     x = random(2, 5, 64).bfloat16()
-    product = Fp8Linear(linear)
+    product = Fp8Linear.of(linear)
     assert relative_error(product(x), linear(x)) < PRODUCT
     activated = torch.nn.functional.gelu(x.float(), approximate="tanh").bfloat16()
     assert relative_error(product(x, gelu=True), linear(activated)) < PRODUCT

@@ -69,7 +69,6 @@ BROKEN = {
     "json": ("x.safetensors", lambda p: p.write_text('{"error": "gated repository"}'), "is not a checkpoint"),
     "image": ("x.safetensors", image, "is not a checkpoint"),
     "zip": ("x.pth", not_torch_zip, "is damaged or no torch file"),
-    "GGUF": ("x.safetensors", lambda p: p.write_bytes(b"GGUF\3\0\0\0" + bytes(40)), "is a GGUF file"),
     "code in a pth": ("x.pth", lambda p: torch.save({"a": Evil()}, p), "holds code, which is never run"),
     "bare pickle": ("x.pth", lambda p: p.write_bytes(pickle.dumps({"a": Evil()})), "is a bare pickle"),
     "pth of a list": ("x.pth", lambda p: torch.save([torch.ones(1)], p), "holds a list, not a dict of tensors"),

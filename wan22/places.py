@@ -1,0 +1,185 @@
+"""Where each part of a checkpoint is: in a release's folder, among ComfyUI's files, or wherever it was named one by one.
+
+All of it is looked at before anything is loaded, headers and a few numbers, so that what is missing, mixed up or another
+model's is said at once and not after minutes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from wan.files.checkpoint import PLACES, find_in
+from wan.files.key_names import EXPERT, TEXT_ENCODER, VAE
+from wan.files.readers import some
+from wan.files.single_files import Shelf, foreign, noise_of, the_one, the_pair
+from wan.files.tokenizers import carries_tokenizer
+from wan.files.weights import Weights, open_weights
+from wan.refusal import Refusal
+from wan22.config import PARTS, Task, no_switch
+from wan22.plan import Expert
+
+
+@dataclass(frozen=True)
+class Places:
+    """Files or folders, one for each of PARTS, which are settings of a request."""
+
+    high_noise: Path
+    low_noise: Path
+    text_encoder: Path
+    tokenizer: Path  # may be the text encoder's file, which may carry one
+    vae: Path
+
+    @property
+    def experts(self) -> dict[Expert, Path]:
+        return {"high": self.high_noise, "low": self.low_noise}
+
+    def check(self, task: Task) -> None:
+        """That each is what it is taken for."""
+        for path, holds in ((self.text_encoder, TEXT_ENCODER), (self.vae, VAE)):
+            if (found := open_weights(path).holds) != holds:
+                raise ValueError(f"{path} holds {found}; {holds} is needed here")
+        check_not_mixed_up(self.experts, task)
+
+    def told(self, folder: Path | None) -> str:
+        """What was taken from where, in one line."""
+        said = []
+        for name, path in asdict(self).items():
+            inside = folder is not None and path.is_relative_to(folder)
+            shown = str(path.relative_to(folder)) if folder is not None and inside else str(path)
+            same = name == "tokenizer" and path == self.text_encoder
+            said.append(f"{name} {'in the text encoder' if same else shown}")
+        sizes = [path.stat().st_size for path in self.experts.values() if path.is_file()]
+        mixed = len(sizes) == 2 and max(sizes) > 1.05 * min(sizes)
+        note = "; the two experts are stored differently" if mixed else ""
+        return f"{'' if folder is None else f'{folder}: '}{', '.join(said)}{note}"
+
+
+def find_places(
+    folder: Path | str | None, task: Task, named: Mapping[str, Path | None] | None = None, half: bool = False
+) -> Places:
+    """What is `named` by the name of a part, and the others in the folder."""
+    folder = None if folder is None else Path(folder)
+    found = {name: path for name, path in (named or {}).items() if path is not None}
+    for name, path in found.items():
+        if not path.exists():
+            raise Refusal(f"no such file or folder: {path}", name)
+    _take_tokenizer(found)
+    if wanted := [name for name in PARTS if name not in found]:
+        if folder is None:
+            raise Refusal(f"{_spoken(wanted)}: not named, and no folder to look in", "ckpt_dir", *wanted)
+        check_two_experts(folder, half)
+        found |= _in_release(folder, wanted) if is_release(folder) else _in_files(folder, task, wanted)
+    places = Places(**found)
+    places.check(task)
+    return places
+
+
+def is_release(folder: Path) -> bool:
+    """Whether the parts have the names that Wan-AI's releases or diffusers give them; "vae" is ComfyUI's word too."""
+    return not folder.is_dir() or bool(
+        find_in(folder).keys() & {"high_noise", "low_noise", "text_encoder", "tokenizer"}
+    )
+
+
+def has_experts(folder: Path, task: Task) -> bool:
+    """Whether single files in a folder are both experts of this task."""
+    shelf = Shelf(folder)
+    return all(shelf.experts(noise, task.model.in_dim) for noise in ("high", "low"))
+
+
+def _in_release(folder: Path, wanted: list[str]) -> dict[str, Path]:
+    there = {name: path for name, path in find_in(folder).items() if name in wanted}
+    _take_tokenizer(there)
+    if missing := [name for name in wanted if name not in there]:
+        lacks = ", ".join(f"{name} ({' or '.join(PLACES[name])})" for name in missing)
+        raise Refusal(f"{folder} lacks {lacks}; download the rest, or name the files one by one", *missing)
+    return there
+
+
+def _in_files(folder: Path, task: Task, wanted: list[str]) -> dict[str, Path]:
+    shelf, channels = Shelf(folder), task.model.in_dim
+    files = {
+        "high_noise": shelf.experts("high", channels),
+        "low_noise": shelf.experts("low", channels),
+        "text_encoder": shelf.text_encoders(),
+        "vae": shelf.vaes(),
+    }
+    missing = [name for name in files if name in wanted and not files[name]]
+    if missing:
+        raise Refusal(f"{folder} has no file of {task.name} that is {_spoken(missing)}{_unread(shelf)}", *missing)
+    found: dict[str, Path] = {}
+    if {"high_noise", "low_noise"} <= set(wanted):
+        found["high_noise"], found["low_noise"] = the_pair(files["high_noise"], files["low_noise"])
+    found |= {name: the_one(name, files[name]) for name in files if name in wanted and name not in found}
+    if "tokenizer" in wanted:
+        carriers = [file.path for file in files["text_encoder"] if carries_tokenizer(file.path)]
+        own = [path for path in carriers if path == found.get("text_encoder")]
+        if not carriers:
+            raise Refusal(f"no text encoder in {folder} carries a tokenizer; name a tokenizer.json", "tokenizer")
+        found["tokenizer"] = (own or carriers)[0]
+    return found
+
+
+def _take_tokenizer(found: dict[str, Path]) -> None:
+    """The one that a text encoder carries, where no other is known."""
+    if "text_encoder" in found and "tokenizer" not in found and carries_tokenizer(found["text_encoder"]):
+        found["tokenizer"] = found["text_encoder"]
+
+
+def _unread(shelf: Shelf) -> str:
+    """Files that might have been it, had they been whole."""
+    reasons = list(shelf.unread.values())
+    return f"; not read: {some(reasons, 2)}" if reasons else ""
+
+
+def _spoken(names: list[str]) -> str:
+    return " or ".join(name.replace("_", " ") for name in names)
+
+
+def check_two_experts(folder: Path, half: bool) -> None:
+    """A checkpoint that is one model gets a reason, not a list of what it lacks."""
+    alone = (folder / "transformer").exists() and not (folder / "transformer_2").exists()
+    if not (folder.is_file() or alone or any(folder.glob("diffusion_pytorch_model*"))):
+        return
+    if half:
+        raise no_switch(folder)
+    raise ValueError(
+        f"{folder} is one model; wan22 runs releases of two experts, such as Wan2.2-T2V-A14B: name its folder"
+    )
+
+
+def check_not_mixed_up(experts: dict[Expert, Path], task: Task) -> None:
+    """The two have the same shapes, so names and values are all there is to tell a high-noise expert from a low-noise one."""
+    for expert, path in experts.items():
+        if noise_of(path.resolve()) not in (None, expert):  # a link by the right name may lead to the wrong folder
+            raise ValueError(f"the {expert}-noise expert is {path.resolve()}: the two are swapped; exchange them")
+    if torch.equal(*(modulation(path, task) for path in experts.values())):
+        raise ValueError(f"{experts['high']} and {experts['low']} are the same expert twice; download the other one")
+
+
+def modulation(path: Path, task: Task) -> Tensor:
+    """A few numbers that training has made an expert's own."""
+    weights = open_weights(path)
+    check_expert(weights, task)
+    numbers = torch.empty(weights.shape("head.modulation"))
+    weights.read_into("head.modulation", numbers, scratch=torch.empty(numbers.nbytes, dtype=torch.uint8))
+    return numbers
+
+
+def check_expert(weights: Weights, task: Task) -> None:
+    if weights.holds != EXPERT:
+        raise ValueError(f"{weights.path} holds {weights.holds}; {EXPERT} is needed here")
+    channels, wanted = weights.shape("patch_embedding.weight")[1], task.model.in_dim
+    if channels != wanted:
+        raise ValueError(
+            f"{weights.path} reads {channels} channels where {task.name} has {wanted}; use the command it was made for"
+        )
+    if others := foreign(weights):
+        raise ValueError(
+            f"{weights.path} has tensors that {task.name} has not ({some(others)}): another model of the family; name a plain one"
+        )
