@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
-# The causal model's suite by name; see tests/README.md. Uses the project's environment if `make setup` made one.
+# The causal model's suite by name; see tests/README.md. Uses the project's environment if `make setup-dev` made one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=python3
 [ -x .venv/bin/python ] && python=.venv/bin/python
 suite=tests/test_causal_wan_model.py
 
-run() { "$python" -m pytest -p no:cacheprovider -v -s "$@"; }
+run() {
+  "$python" -c 'import pytest' 2> /dev/null || { echo "error: $python has no pytest: make setup-dev installs it" >&2; exit 2; }
+  "$python" -m pytest -p no:cacheprovider -v -s "$@"
+}
 
 case "${1:-help}" in
   benchmark)   run "$suite::TestCausalWanModel::test_performance_benchmark" ;;

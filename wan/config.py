@@ -6,11 +6,20 @@ config.json leaves out (or states wrongly) is stated here once. No torch in this
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from wan import schema
+
 T = TypeVar("T")
+
+
+def share(channels: int, heads: int) -> None:
+    """What no shape of a tensor says: that the heads divide what they share."""
+    if heads < 1 or channels % heads:
+        raise ValueError(
+            f"{channels} channels cannot be shared by {heads} heads; a config has a number that divides them"
+        )
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,12 @@ class ActionConfig:
     vae_time_compression_ratio: int = 4
     windows_size: int = 3
 
+    def __post_init__(self) -> None:
+        share(self.keyboard_hidden_dim, self.heads_num)
+        share(self.mouse_hidden_dim, self.heads_num)
+        if sum(self.rope_dim_list) != self.keyboard_hidden_dim // self.heads_num:
+            raise ValueError(f"rope_dim_list {self.rope_dim_list} is not the channels of one of {self.heads_num} heads")
+
 
 @dataclass(frozen=True)
 class CausalConfig:
@@ -59,6 +74,9 @@ class CausalConfig:
     visual_dim: int = 1280
     action_config: ActionConfig | None = field(default_factory=ActionConfig)
 
+    def __post_init__(self) -> None:
+        share(self.dim, self.num_heads)
+
 
 @dataclass(frozen=True)
 class WanConfig:
@@ -78,6 +96,9 @@ class WanConfig:
     qk_norm: bool = True
     cross_attn_norm: bool = True
     eps: float = 1e-6
+
+    def __post_init__(self) -> None:
+        share(self.dim, self.num_heads)
 
 
 # Published mean and standard deviation of the Wan 2.1 latents, channel by channel.
@@ -117,6 +138,9 @@ class CLIPConfig:
     activation: str = "gelu"
     norm_eps: float = 1e-5
 
+    def __post_init__(self) -> None:
+        share(self.dim, self.num_heads)
+
 
 @dataclass(frozen=True)
 class T5Config:
@@ -131,6 +155,9 @@ class T5Config:
     num_buckets: int = 32
     shared_pos: bool = False
     dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        share(self.dim_attn, self.num_heads)
 
 
 UNIVERSAL = CausalConfig()
@@ -148,13 +175,11 @@ UMT5_XXL = T5Config()
 
 
 def from_dict(cls: type[T], values: dict[str, Any]) -> T:
-    """A config from official JSON: lists become tuples, `action_config` nests, keys starting with `_` are notes.
+    """A config from official JSON, each value held to its field; `action_config` nests, and an empty one is none.
 
-    Unknown keys are ignored on purpose: official files carry training leftovers (`inject_sample_info`).
+    Unknown keys are ignored on purpose: official files carry notes and training leftovers (`inject_sample_info`).
     """
-    known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    kept = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in known}
-    action = kept.get("action_config")
-    if isinstance(action, dict):
+    kept = dict(values)
+    if isinstance(action := kept.get("action_config"), dict):
         kept["action_config"] = from_dict(ActionConfig, action) if action else None
-    return cls(**kept)
+    return cls(**schema.known(cls, kept))

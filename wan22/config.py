@@ -10,12 +10,13 @@ import re
 import secrets
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from wan.config import I2V_A14B, T2V_A14B, WanConfig
 from wan.latents import SPATIAL_STRIDE, TEMPORAL_STRIDE, latent_frames_for, video_frames
 from wan.refusal import Refusal
 from wan.schedule import SCHEDULES, TRAIN_TIMESTEPS
+from wan.schema import shown, within
 from wan22.frames import Method, Rope, Start
 
 # published with the weights: they were evaluated with this exact string
@@ -27,6 +28,7 @@ NEGATIVE_PROMPT = (
 SIDES = 2 * SPATIAL_STRIDE  # both sides are multiples of it: of the VAE's stride and of the transformer's patch
 MOST_POSITIONS = 1024  # in time, height and width: those that the released models' position tables have
 LONGEST_SIDE = SIDES * MOST_POSITIONS
+MOST_DIGITS = 20  # of a side; Python refuses to read thousands
 SIZES = ("720*1280", "1280*720", "480*832", "832*480")
 
 # where numbers end: beyond them nothing is computed, or no number is one any more
@@ -187,7 +189,8 @@ def parse_size(size: str) -> tuple[int, int]:
     found = re.fullmatch(r"(\d+)[*xX](\d+)", size)
     if not found:
         raise ValueError(f"size {size!r} is not WIDTH*HEIGHT, such as 832*480")
-    return int(found[1]), int(found[2])
+    width, height = (int(digits[:MOST_DIGITS]) for digits in found.groups())
+    return width, height
 
 
 def completion_method(request: Request) -> Method | None:
@@ -215,12 +218,12 @@ def check(request: ResolvedRequest) -> None:
     if request.sample_solver not in SCHEDULES:
         raise ValueError(f"unknown sample_solver {request.sample_solver!r}; use {' or '.join(SCHEDULES)}")
     for name, (least, most) in LIMITS.items():
-        check_within(name, getattr(request, name), least, most, getattr(find_task(request.task), name, most))
+        within(name, getattr(request, name), least, most, getattr(find_task(request.task), name, most))
     check_given(request)
     for name in ("cfg_truncate_steps", "cfg_truncate_high_noise_steps"):
         if not 0 <= getattr(request, name) <= request.sample_steps:
             raise ValueError(
-                f"{name} {getattr(request, name)} must be between 0 and the run's {request.sample_steps} steps"
+                f"{name} {shown(getattr(request, name))} must be between 0 and the run's {request.sample_steps} steps"
             )
 
 
@@ -238,14 +241,6 @@ def check_given(request: ResolvedRequest) -> None:
         raise ValueError(
             f"overlap {request.overlap}: a video goes on from 4n+1 frames, from 1 to less than its own {request.frame_num}; usual is 5"
         )
-
-
-def check_within(name: str, value: Any, least: float, most: float, usual: Any) -> None:
-    """Each of its numbers; one that is no number is near the usual one."""
-    for given, own in zip(value, usual) if isinstance(value, tuple) else [(value, usual)]:
-        if not least <= given <= most:
-            nearest = own if given != given else min(max(given, least), most)
-            raise ValueError(f"{name} {given} must be from {least} to {most}; nearest is {nearest}")
 
 
 def check_size(request: ResolvedRequest) -> None:

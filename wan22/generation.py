@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from wan.device import host_available, wait_for
+from wan.finite import all_finite, require_finite
 from wan.refusal import Refusal
 from wan22.config import Residency, ResolvedRequest
 from wan22.experts import Experts
@@ -94,6 +95,7 @@ class Generation:
         for seconds in self.seconds:
             seconds["text"] = time.perf_counter() - started
         encoded = {} if self._given is None else self._encoded(self._given, requests)
+        require_finite(all_finite(*texts.values(), *encoded.values()), "the text encoder, or the VAE's encoder,")
         return [VideoConditions(texts[r.prompt], texts[r.n_prompt], encoded.get(r.latent_size)) for r in requests]
 
     def _encoded(self, given: GivenFrames, requests: Sequence[ResolvedRequest]) -> dict[LatentSize, Tensor]:
@@ -125,6 +127,7 @@ class Generation:
             self.seconds[i]["decode"] += time.perf_counter() - started
             if chunk is None:
                 return
+            require_finite(all_finite(chunk), "decoding")
             yield chunk
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from wan.device import wait_for
+from wan.finite import all_finite, require_finite
 from wan.modules.model import WanModel
 from wan.solvers import SOLVERS, History
 from wan22 import frames
@@ -75,6 +76,7 @@ def denoise(
         if all(later.expert != step.expert for later in steps[step.index + 1 :]):
             texts.forget()
         wait_for(latents.device)
+        require_finite(all_finite(latents), f"step {step.index + 1} ({step.expert}-noise expert)")
         yield StepDone(step, latents, time.perf_counter() - ready, ready - started)
 
 

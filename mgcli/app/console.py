@@ -6,12 +6,16 @@ there) and --quiet (the result alone). Library logs arrive here too: warnings al
 
 from __future__ import annotations
 
+import io
 import json
 import logging
+import os
+import re
 import sys
 import time
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any, TextIO
 
 import rich.console
 from rich.console import RenderableType
@@ -22,6 +26,7 @@ from rich.segment import SegmentLines
 from rich.text import Text
 
 OUR_PACKAGES = ("mgcli", "wan", "wan22", "wanmini")
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 SECONDS_BETWEEN_LINES = 5.0  # of progress, where there is no terminal to redraw
 
 
@@ -34,6 +39,9 @@ class Console:
 
     def configure(self, *, json: bool, quiet: bool) -> None:
         self.json, self.quiet = json, quiet
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")  # of a letter that it has not, its number
         for package in OUR_PACKAGES:
             logger = logging.getLogger(package)
             logger.handlers = [_LogToConsole(self)]
@@ -48,22 +56,32 @@ class Console:
     def say(self, text: str) -> None:
         """A note on the way: what was chosen and why, what happens next."""
         if not self.quiet:
-            self._err.print(text)
+            self._note(text)
 
     def warn(self, text: str) -> None:
-        self._err.print(f"warning: {text}")
+        self._note(f"warning: {text}")
 
     def error(self, text: str) -> None:
+        self._note(f"error: {text}")
         if self.json:
-            self._print_json({"error": text})
-        self._err.print(f"error: {text}")
+            try:
+                self._print_json({"error": text})
+            except OSError:  # it may be what went wrong
+                silence(sys.stdout)
+
+    def _note(self, text: str, end: str = "\n") -> None:
+        """What is said on the way is not worth the run: where nobody is left to hear it, it goes on without."""
+        try:
+            self._err.print(plain(text), end=end)
+        except OSError:
+            silence(sys.stderr)
 
     def result(self, data: dict[str, Any], human: RenderableType) -> None:
         """The outcome of a command, once, at its end: `data` for programs, `human` (text, a table) for people."""
         if self.json:
             self._print_json(data)
         else:
-            self._out.print(human)
+            self._out.print(plain(human) if isinstance(human, str) else human)
 
     def next(self, text: str) -> None:
         """After a result: what can be done with it, for whoever reads along."""
@@ -81,7 +99,7 @@ class Console:
 
     def ask(self, question: str) -> str | None:
         """A line from stdin; None when there are no more."""
-        self._err.print(f"{question}: ", end="")
+        self._note(f"{question}: ", end="")
         line = sys.stdin.readline()
         return line.rstrip("\n") if line else None
 
@@ -104,10 +122,11 @@ class Console:
         return Live(console=self._err, auto_refresh=False)
 
     def progress(self, what: str, total: int | None = None) -> Progress:
-        return Progress(self._err, what, total, quiet=self.quiet)
+        return Progress(self._err, self._note, what, total, quiet=self.quiet)
 
     def _print_json(self, data: dict[str, Any]) -> None:
-        print(json.dumps(data, ensure_ascii=False, default=str), file=sys.stdout, flush=True)
+        """In the letters that stdout has; JSON can say the others."""
+        print(json.dumps(data, ensure_ascii=not _has_every_letter(sys.stdout), default=str), flush=True)
 
 
 class Progress:
@@ -116,8 +135,10 @@ class Progress:
     `with console.progress("block", 50) as bar: for block in rollout(...): bar.advance(status="9.1 GiB")`
     """
 
-    def __init__(self, terminal: rich.console.Console, what: str, total: int | None, quiet: bool) -> None:
-        self._terminal, self._what, self._total, self._quiet = terminal, what, total, quiet
+    def __init__(
+        self, terminal: rich.console.Console, say: Callable[[str], None], what: str, total: int | None, quiet: bool
+    ) -> None:
+        self._say, self._what, self._total, self._quiet = say, what, total, quiet
         self._done, self._start, self._last_line = 0, time.monotonic(), time.monotonic()
         self._bar = RichProgress(*_columns(total), console=terminal, disable=quiet or not terminal.is_terminal)
         self._task = self._bar.add_task(what, total=total, status="", rate="")
@@ -134,7 +155,7 @@ class Progress:
         self._bar.update(self._task, advance=n, status=status, rate=f"{self._rate():.2f}/s")
         now, at_end = time.monotonic(), self._done == self._total
         if self._bar.disable and not self._quiet and (at_end or now - self._last_line >= SECONDS_BETWEEN_LINES):
-            self._terminal.print(self._line(status))
+            self._say(self._line(status))
             self._last_line = now
 
     def _rate(self) -> float:
@@ -167,6 +188,23 @@ class _LogToConsole(logging.Handler):
             self._console.warn(record.getMessage())
         else:
             self._console.say(record.getMessage())
+
+
+def plain(text: str) -> str:
+    """Without what a terminal obeys: the name of a file, or what another program says, may have any letters in it."""
+    return CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+def _has_every_letter(stream: TextIO) -> bool:
+    return (stream.encoding or "").lower().replace("_", "-") in ("utf-8", "utf8")
+
+
+def silence(stream: TextIO) -> None:
+    """Nobody reads it any more: what is still to be written there goes nowhere, also when Python ends."""
+    with suppress(OSError, ValueError):  # one that is no file
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 console = Console()

@@ -9,19 +9,23 @@ from contextlib import contextmanager
 
 import torch
 
+from wan.schema import shown
+
+DEVICES = ("cpu", "cuda", "mps", "xpu")
+
 
 def device_and_dtype(device_name: str, dtype_name: str) -> tuple[torch.device, torch.dtype]:
     """bfloat16 is what the released models were made in; a CPU is slow at it."""
     if device_name == "auto":
         device_name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        device = torch.device(device_name)
+        usable = device_name.split(":")[0] in DEVICES  # torch knows others by name alone, and one without numbers
+        device = torch.device(device_name if usable else "cpu")
         torch.empty(0, device=device)
-        usable = device.type != "meta"  # which has shapes and no numbers
     except (RuntimeError, AssertionError, NotImplementedError):  # what torch raises depends on how it was built
         usable = False
     if not usable:
-        raise ValueError(f"device {device_name!r} cannot be used here: leave --device out, or see mg doctor")
+        raise ValueError(f"device {shown(device_name)} cannot be used here: leave --device out, or see mg doctor")
     if dtype_name == "auto":
         return device, torch.float32 if device.type == "cpu" else torch.bfloat16
     return device, getattr(torch, dtype_name)

@@ -10,16 +10,17 @@ import errno
 import os
 import sys
 import traceback
-from contextlib import suppress
 from typing import Any
 
 import typer
 
-from mgcli.app.console import console
+from mgcli.app.console import console, silence
 from mgcli.app.interrupt import INTERRUPTED
 from wan.refusal import Refusal
 
 HINT = "set MG_TRACEBACK=1 (or --traceback) to see where"
+
+LONGEST = 1000  # letters of a line; what was given may have any number
 
 
 def run(app: Any, arguments: list[str]) -> int:
@@ -33,14 +34,13 @@ def run(app: Any, arguments: list[str]) -> int:
         code = app.main(arguments or ["--help"], prog_name=app.name, standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader (`| head`) has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence(sys.stdout)
         return 1
     except (Exception, KeyboardInterrupt) as error:
         if "--traceback" in arguments or os.environ.get("MG_TRACEBACK", "0") not in ("", "0"):
             traceback.print_exception(error)
         line, code = describe(error)
-        with suppress(OSError):  # nobody is left to tell
-            console.error(line)
+        console.error(line)
     else:
         code = code if isinstance(code, int) else 0
         if code == INTERRUPTED:  # typer turns Ctrl-C into this code without a word
@@ -93,4 +93,5 @@ def _describe_os_error(error: OSError) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]}..."

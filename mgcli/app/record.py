@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from wan.files.text import json_bytes
+
 
 class Record:
     def __init__(self, path: Path, head: dict[str, Any]):
@@ -27,8 +29,8 @@ class Record:
         lines = ",\n".join(f"    {_json(action)}" for action in actions).encode()
         end = "".join(["\n  ]", *(f",\n  {_json(name)}: {_json(value)}" for name, value in facts.items()), "\n}\n"])
         if self._file is None:
-            head = json.dumps(self._head, indent=2, ensure_ascii=False, default=str)
-            self._replace(f'{head[:-2]},\n  "actions": [\n'.encode() + lines, end.encode())
+            head = json_bytes(self._head, indent=2)
+            self._replace(head[:-2] + b',\n  "actions": [\n' + lines, end.encode())
         else:
             self._add(b",\n" + lines, end.encode())
 
@@ -64,7 +66,7 @@ class Record:
         if self._file is None:
             return
         whole = self._head | {"actions": actions} | facts
-        self._replace(json.dumps(whole, indent=2, ensure_ascii=False, default=str).encode(), b"\n")
+        self._replace(json_bytes(whole, indent=2), b"\n")
         self._file.close()
 
 

@@ -80,7 +80,7 @@ def play(
     flags = locals()
     open_browser = flags.pop("open_")
     if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
-        raise ValueError(f"mg play needs {', '.join(missing)}: pip install 'mgcli[play]'")
+        raise ValueError(f"mg play needs {', '.join(missing)}: pip install {' '.join(missing)}")
     # threads of torch that spin while they wait starve the browser beside them, and then each other
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from mgcli.game.play.request import PlayRequest

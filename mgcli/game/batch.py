@@ -14,6 +14,7 @@ from typing import Any
 
 from mgcli.app.outputs import Outputs
 from mgcli.app.recording import beside, recorded
+from mgcli.game.limits import check_worlds
 from mgcli.game.request import RANDOM, GenerateRequest
 from wan.game.actions import ActionScript, script_of, text, walk
 from wan.game.modes import MODES, Mode
@@ -46,17 +47,19 @@ class WorldPlan:
 def plan_worlds(request: GenerateRequest) -> tuple[GenerateRequest, list[WorldPlan]]:
     """The worlds, and the request with its length filled in."""
     count = request.batch or max(1, len(request.image), len(request.actions))
+    check_worlds(request, count)
     images = spread("image", request.image or (request.default_image,), count)
     actions = spread("actions", request.actions or (default_actions(request),), count)
     mode = MODES[request.mode]
     written = [None if given == RANDOM else load_script(given, mode) for given in actions]
     latent_frames = request.num_output_frames or _length(written, request.num_frame_per_block)
+    request = replace(request, num_output_frames=latent_frames)
     frames = video_frames(latent_frames)
     scripts = [s or random_script(mode, request.action_seed + i, frames) for i, s in enumerate(written)]
     outputs = outputs_of(request.output, count)
     seeds = [(request.seed + i, request.action_seed + i) for i in range(count)]
     worlds = [WorldPlan(image, script, *s, out) for image, script, s, out in zip(images, scripts, seeds, outputs)]
-    return replace(request, num_output_frames=latent_frames), worlds
+    return request, worlds
 
 
 def outputs_of(base: Path, count: int) -> list[Path]:

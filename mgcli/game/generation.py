@@ -73,8 +73,8 @@ class Made:
 
 
 def on_host(block: Block, world: World, keep_latents: bool = False) -> Made:
-    latents = block.latents.cpu() if keep_latents else None
-    made = Made(block.video.cpu().numpy(), latents, block.actions)
+    video = block.on_host()
+    made = Made(video, block.latents.cpu() if keep_latents else None, block.actions)
     world.commit()  # now, because a GPU does the clean pass while the frames are encoded
     return made
 

@@ -7,14 +7,18 @@ size, some settings are of the training code). A recorded session is a preset to
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from mgcli.app.models import checkpoint_file
 from mgcli.app.presets import find_config, load_preset, resolve
+from mgcli.game import limits
+from wan import schema
+from wan.files.config_files import read_config
+from wan.files.text import read_text
 from wan.game.modes import MODES
+from wan.game.sampling import Sampling
 from wan.game.scripts import loads
 from wan.game.timeline import blocks_in
 from wanmini import sizes
@@ -22,11 +26,9 @@ from wanmini.start_image import GARDEN, VALLEY
 
 if TYPE_CHECKING:
     from wan.fast.speed import Speed
-    from wan.game.rollout import Sampling
 
 ModeName = Literal["universal", "gta_drive", "templerun"]
 TRAINING_KEYS = ("ts_schedule", "mixed_precision", "causal")  # in the official files; they say nothing to a rollout
-FPS = (1, 240)  # what wan.video.writer takes
 RANDOM = "random"  # in place of an action script: the official random walk
 MINI_MODE = "universal"  # the mode of the embedded mini world
 MINI_SIZE = {"height": sizes.HEIGHT, "width": sizes.WIDTH}
@@ -88,14 +90,10 @@ class GameRequest:
     fp8: bool = False
 
     def __post_init__(self) -> None:
-        if not FPS[0] <= self.fps <= FPS[1]:
-            raise ValueError(f"fps {self.fps:g} is not from {FPS[0]} to {FPS[1]}; the models play in real time at 25")
+        limits.check(self)
         if self.output.suffix.lower() != ".mp4":
-            raise ValueError(
-                f"output {self.output} is not an .mp4 file: name it such as {self.output.with_suffix('')}/demo.mp4"
-            )
-        if self.num_frame_per_block < 1:
-            raise ValueError(f"num_frame_per_block {self.num_frame_per_block}: a block has at least 1 latent frame")
+            folder = self.output.with_suffix("") if self.output.name else self.output
+            raise ValueError(f"output {self.output} is not an .mp4 file: name it such as {folder / 'demo.mp4'}")
         for name in ("pretrained_model_path", "tiny_vae"):
             if getattr(self, name) and not self.checkpoint_path:
                 raise ValueError(f"--{name} belongs to a released model: name that with --checkpoint_path")
@@ -115,8 +113,6 @@ class GameRequest:
         return Speed(self.reference, self.attention, self.compile, self.graphs, self.fp8)
 
     def sampling(self) -> Sampling:
-        from wan.game.rollout import Sampling
-
         return Sampling(**{key: getattr(self, key) for key in SAMPLING_KEYS})
 
 
@@ -130,8 +126,6 @@ class GenerateRequest(GameRequest):
         super().__post_init__()
         if self.num_output_frames is not None:
             blocks_in(self.num_output_frames, self.num_frame_per_block)
-        if self.batch is not None and self.batch < 1:
-            raise ValueError(f"batch {self.batch}: at least 1 world")
 
 
 @dataclass(frozen=True)
@@ -149,6 +143,14 @@ class StreamRequest(GameRequest):
             blocks_in(self.max_num_output_frames, self.num_frame_per_block)
 
 
+@dataclass(frozen=True)
+class Origin:
+    """What a recorded world began with, beside the request of its session."""
+
+    seed: int | None = None
+    image: str | None = None
+
+
 Request = TypeVar("Request", bound=GameRequest)
 
 
@@ -162,7 +164,8 @@ def game_request(cls: type[Request], flags: dict[str, Any]) -> Request:
     preset = session
     if "config_path" in flags:  # the record says which file it was
         flags["config_path"] = str(find_config(flags["config_path"], given=True))
-        preset = session | official_preset(flags["config_path"], given=True)
+        name = flags["config_path"]
+        preset = session | schema.typed(cls, official_preset(name, given=True), name)
     checkpoint = flags.get("checkpoint_path") or preset.get("checkpoint_path")
     mode = flags.get("mode") or preset.get("mode") or (detected_mode(checkpoint) if checkpoint else "universal")
     if not checkpoint and not session:
@@ -185,8 +188,9 @@ def official_preset(name: str, given: bool = False) -> dict[str, Any]:
     values = load_preset(name, given)
     model = values.pop("model_kwargs", {})
     if not isinstance(model, dict):
-        raise ValueError(f"{name}: model_kwargs is {model!r}, not a block of keys")
-    folder, shape = model.pop("model_config", None), values.pop("image_or_video_shape", None)
+        raise ValueError(f"{name}: model_kwargs is {schema.shown(model)}, not a block of keys")
+    folder = schema.checked(f"{name}: model_config", model.pop("model_config", None), str | None)
+    shape = values.pop("image_or_video_shape", None)
     kept = {key: value for key, value in (values | model).items() if key not in TRAINING_KEYS}
     size = _size(name, shape) if shape is not None else {}
     window = {"local_attn_size": _window(folder, given)} if folder is not None else {}
@@ -205,16 +209,17 @@ def session_request(cls: type[GameRequest], script: str) -> dict[str, Any]:
     if path.suffix.lower() != ".json" or not path.is_file():
         return {}
     try:
-        record, _ = loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, RecursionError):
+        record, _ = loads(read_text(path), str(path))
+    except ValueError:
         return {}  # reading the actions will say where it is broken
     if not isinstance(record, dict) or not isinstance(record.get("request"), dict):
         return {}
-    known = {field.name for field in dataclasses.fields(cls)} - NOT_REPLAYED
-    started = {key: value for key, value in record["request"].items() if key in known}
+    started = {key: value for key, value in record["request"].items() if key not in NOT_REPLAYED}
     # of this world: a session may have had several
-    own = {"seed": record.get("seed"), "image": [record["image"]] if "image" in record else None}
-    return started | {key: value for key, value in own.items() if value is not None}
+    own = schema.known(Origin, record, script)
+    image = {"image": [own["image"]]} if own.get("image") else {}
+    seed = {"seed": own["seed"]} if own.get("seed") is not None else {}
+    return schema.known(cls, started, script) | image | seed
 
 
 def detected_mode(checkpoint: str) -> str:
@@ -225,11 +230,12 @@ def detected_mode(checkpoint: str) -> str:
 
 def _window(folder: str, given: bool) -> int | None:
     ours = Path(folder).parts[:1] == ("configs",)  # in whosever file: official ones name the official folders so
-    config = find_config(folder, given and not ours) / "config.json"
-    return json.loads(config.read_text(encoding="utf-8")).get("local_attn_size")
+    return (read_config(find_config(folder, given and not ours)) or {}).get("local_attn_size")
 
 
 def _size(name: str, shape: Any) -> dict[str, int]:
-    if not isinstance(shape, list) or len(shape) != 5 or not all(isinstance(n, int) for n in shape):
-        raise ValueError(f"{name}: image_or_video_shape {shape!r} is not [1, 16, frames, height, width] of latents")
+    if not isinstance(shape, list) or len(shape) != 5 or not all(type(n) is int for n in shape):
+        raise ValueError(
+            f"{name}: image_or_video_shape {schema.shown(shape)} is not [1, 16, frames, height, width] of latents"
+        )
     return {"height": shape[3] * 8, "width": shape[4] * 8}

@@ -10,9 +10,11 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from mgcli.app.presets import find_config, load_preset, read_text, resolve
+from mgcli.app.presets import find_config, load_preset, resolve
 from mgcli.video import mini
 from mgcli.video.checkpoints import checkpoint_here, named_checkpoint, none_here
+from wan.files.text import read_text
+from wan.schema import typed
 from wan22.config import PARTS, Request, Residency, find_task, seeded
 from wan22.plan import PlannedVideo, planned
 from wanmini import sizes
@@ -20,12 +22,13 @@ from wanmini import sizes
 if TYPE_CHECKING:
     from wan22.image import GivenFrames
 
+MOST_BYTES = 2**20  # of a file of prompts
+
 
 @dataclass(frozen=True)
 class Wan22Request(Request):
-    ckpt_dir: Path | None = (
-        None  # a folder, a model's name, or "mini"; none: what this machine has, else for text the mini
-    )
+    # a folder, a model's name, or "mini"; none: what this machine has, else for text the mini
+    ckpt_dir: Path | None = None
     high_noise: Path | None = None
     low_noise: Path | None = None
     text_encoder: Path | None = None
@@ -59,7 +62,8 @@ class Wan22Request(Request):
             return [Request(**kept)]
         if self.prompt:
             raise ValueError("--prompt and --prompt_file were both given; give one")
-        prompts = [line.strip() for line in read_text(self.prompt_file).splitlines() if line.strip()]
+        lines = read_text(self.prompt_file, MOST_BYTES).splitlines()
+        prompts = [line.strip() for line in lines if line.strip()]
         if not prompts:
             raise ValueError(f"{self.prompt_file} has no prompts; write one a line")
         return [Request(**kept | {"prompt": prompt}) for prompt in prompts]
@@ -71,7 +75,7 @@ def wan22_request(flags: dict[str, Any], task: str | None = None, only_planned: 
     preset = {}
     if "config_path" in flags:  # the record says which file it was
         flags["config_path"] = str(find_config(flags["config_path"], given=True))
-        preset = load_preset(flags["config_path"], given=True)
+        preset = typed(Wan22Request, load_preset(flags["config_path"], given=True), flags["config_path"])
     if "ckpt_dir" in flags:  # says where all parts are, and a flag wins over a preset
         preset = {name: value for name, value in preset.items() if name not in PARTS}
     if "accel" in flags:

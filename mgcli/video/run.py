@@ -111,7 +111,7 @@ def latents_kept(path: Path, generation: Generation, i: int) -> Iterator[None]:
         stale.unlink(missing_ok=True)  # of the video that is replaced
     try:
         yield
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         with suppress(OSError, RuntimeError):
             error.add_note(f"the latents are kept: {keep_latents(path, generation, i)}")
         raise

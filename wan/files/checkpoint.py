@@ -198,9 +198,7 @@ def load_t5(path: Path | str, *, device: Device, dtype: torch.dtype, finish: Fin
 def _choose(cls: type[Model], configs: Iterable[Any], weights: Weights) -> Model:
     """A model on the meta device from the first config that has exactly the file's tensors; if none has, the nearest."""
     nearest, distance = None, math.inf
-    for config in configs:
-        with torch.device("meta"):
-            model = cls(config)
+    for model in filter(None, (_built(cls, config) for config in configs)):
         wrong = sum(map(len, faults(model, weights).values()))
         if wrong < distance:
             nearest, distance = model, wrong
@@ -210,6 +208,14 @@ def _choose(cls: type[Model], configs: Iterable[Any], weights: Weights) -> Model
     return nearest
 
 
+def _built(cls: type[Model], config: Any) -> Model | None:
+    try:
+        with torch.device("meta"):
+            return cls(config)
+    except (RuntimeError, ArithmeticError, IndexError, AssertionError):  # of a config.json, by its sizes
+        return None
+
+
 def _configs(cls: type[Config], weights: Weights, *released: Config, must_state: str | None = None) -> list[Config]:
     values = read_config(weights.path)
     if values is None:
@@ -217,7 +223,8 @@ def _configs(cls: type[Config], weights: Weights, *released: Config, must_state:
     if must_state and must_state not in values:
         log.info("%s: its config.json does not state %s and is passed over", weights.path, must_state)
         return list(released)
-    beside = parse_config(cls, values)
+    longest = max((side for shape in weights.shapes.values() for side in shape), default=0)
+    beside = parse_config(cls, values, len(weights.parts), longest)
     return [beside, *released] if beside else list(released)
 
 

@@ -6,15 +6,19 @@ Only reading and renaming: whether a config is to be believed is decided by the 
 from __future__ import annotations
 
 import dataclasses
-import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 from wan.config import CLIPConfig, T5Config, VAEConfig, WanConfig, from_dict
+from wan.files.text import read_json
 
 T = TypeVar("T")
 Values = dict[str, Any]
+COUNTS_LAYERS = ("num_layers", "num_res_blocks")  # each has tensors of its own
+LONGEST_OF_NO_TENSOR = 4096  # of what is in no shape: the length of a text, the side of an image
+LEAST = {"local_attn_size": -1, "sink_size": 0, "blocks[]": 0}
 
 
 def read_config(path: Path) -> Values | None:
@@ -23,8 +27,8 @@ def read_config(path: Path) -> Values | None:
     if not path.is_file():
         return None
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        values = read_json(path)
+    except ValueError as error:
         raise ValueError(
             f"{path} is not JSON; download it again, or remove it if the model is a released one"
         ) from error
@@ -33,24 +37,26 @@ def read_config(path: Path) -> Values | None:
     return values
 
 
-def parse_config(cls: type[T], values: Values) -> T | None:
-    """`values` as a config of this class, or None where they are not one."""
-    sign, read = FOREIGN.get(cls, ("", dict))
+def parse_config(cls: type[T], values: Values, tensors: int, longest: int) -> T | None:
+    """`values` as a config of this class, or None where they are not one, or not of a model that could have this many `tensors`
+    of which no side is longer than `longest`: so nothing larger than its file is ever built."""
+    sign, rename = FOREIGN.get(cls, ("", dict))
     try:
-        config = from_dict(cls, read(values) if sign in values else values)
-    except (KeyError, TypeError, ZeroDivisionError):  # a field it needs is not there, or has nonsense in it
+        config = from_dict(cls, rename(values) if sign in values else values)
+    except (KeyError, TypeError, ValueError, ArithmeticError):  # a field it needs is not there, or has nonsense in it
         return None
-    return config if _like(config, cls()) else None
+    return config if _fits("", config, tensors, max(longest, LONGEST_OF_NO_TENSOR)) else None
 
 
-def _like(value: Any, default: Any) -> bool:
-    """Of the same type all the way down, so that no model is built from words."""
-    if dataclasses.is_dataclass(default) and value is not None:
-        names = [field.name for field in dataclasses.fields(default)]
-        return all(_like(getattr(value, name), getattr(default, name)) for name in names)
-    if isinstance(default, tuple):
-        return isinstance(value, tuple) and all(isinstance(item, (int, float)) for item in value)
-    return value is None or isinstance(value, (int, float) if isinstance(default, float) else type(default))
+def _fits(name: str, value: Any, tensors: int, longest: int) -> bool:
+    if dataclasses.is_dataclass(value):
+        return all(_fits(f.name, getattr(value, f.name), tensors, longest) for f in dataclasses.fields(value))
+    if isinstance(value, tuple):
+        return len(value) <= tensors and all(_fits(f"{name}[]", item, tensors, longest) for item in value)
+    if type(value) is int:
+        least = LEAST.get(name, 1)
+        return least <= value <= (tensors if name in COUNTS_LAYERS else longest)
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _expert(v: Values) -> Values:

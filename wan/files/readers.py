@@ -20,6 +20,7 @@ from torch import Tensor
 
 from wan.files.gguf import MAGIC, open_gguf
 from wan.files.stored import REPEAT, Stored, StoredBytes, StoredTensor
+from wan.files.text import read_json
 
 DTYPES = {
     "F64": torch.float64,
@@ -56,7 +57,14 @@ def open_tensors(path: Path) -> dict[str, Stored]:
     return open_index(path) if path.suffix == ".json" else open_file(path)
 
 
+def require_file(path: Path) -> None:
+    """Opening a pipe would wait for somebody to write into it."""
+    if not path.is_file():
+        raise ValueError(f"{path} is no file (a pipe, a device, a link to nothing); name the file of a checkpoint")
+
+
 def open_file(path: Path) -> dict[str, Stored]:
+    require_file(path)
     with path.open("rb") as file:
         start = file.read(32)
     if not start:
@@ -140,11 +148,16 @@ def open_folder(path: Path) -> dict[str, Stored]:
 
 
 def open_index(path: Path) -> dict[str, Stored]:
+    require_file(path)
     try:
-        weight_map = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
-        files = [path.parent / name for name in sorted(set(weight_map.values()))]
-    except (UnicodeDecodeError, json.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
+        weight_map = read_json(path)["weight_map"]
+        names = sorted(set(weight_map.values()))
+        strangers = [name for name in names if Path(name).name != name]
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is not an index of shards; download it again") from error
+    if strangers:  # an index is as foreign as any download
+        raise ValueError(f"{path} names shards outside its folder: {some(strangers)}; download it again")
+    files = [path.parent / name for name in names]
     missing = [file.name for file in files if not file.is_file()]
     if missing:
         raise FileNotFoundError(f"{path} names shards that are not beside it: {some(missing)}; download them")

@@ -7,7 +7,6 @@ records is one. Parsing lives in scripts.py. No torch in this file.
 
 from __future__ import annotations
 
-import math
 import random
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
@@ -17,6 +16,7 @@ from itertools import accumulate
 from wan.game.modes import CAM_VALUE, Mode
 
 Turn = tuple[float, float]
+MOST_TURN = 100 * CAM_VALUE  # what is larger comes to infinity in some dtype
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,10 @@ def _check(mode: Mode, letters: str, mouse: Turn | None) -> None:
             raise ValueError(f"'{letters}' holds {' and '.join(held)}, which exclude each other in mode {mode.name}")
     if mouse is not None and not mode.has_mouse:
         raise ValueError(f"mode {mode.name} has no mouse: leave ({mouse[0]:g},{mouse[1]:g}) out")
-    if mouse is not None and not all(map(math.isfinite, mouse)):
-        raise ValueError(f"a camera turn of {mouse} is not finite: {CAM_VALUE} per frame is what the models know")
+    if mouse is not None and not all(abs(turn) <= MOST_TURN for turn in mouse):  # nor is what is not finite
+        raise ValueError(
+            f"a camera turn of {mouse} is not within {MOST_TURN:g}: {CAM_VALUE} per frame is what the models know"
+        )
     if mouse is not None and any(k.turn for k in mode.keys if k.letter in letters):
         raise ValueError(f"'{letters}' turns the camera and so does ({mouse[0]:g},{mouse[1]:g}): keep one of them")
 

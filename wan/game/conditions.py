@@ -30,6 +30,8 @@ class VisionTower(Protocol):
 
 def open_image(path: str | Path | BinaryIO) -> Image.Image:
     """An image the right way up, in RGB; what is transparent becomes white."""
+    if isinstance(path, str | Path) and Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir():
+        raise ValueError(f"{path} is a pipe or a device: give an image file")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -47,7 +49,18 @@ def open_image(path: str | Path | BinaryIO) -> Image.Image:
     if min(image.size) < SMALLEST_SIDE:
         size = f"{image.width}x{image.height}"
         raise ValueError(f"{path} is {size} pixels: a start image needs at least {SMALLEST_SIDE} on each side")
-    return _without_alpha(image)
+    return _without_alpha(_in_8_bits(image, path))
+
+
+def _in_8_bits(image: Image.Image, path: object) -> Image.Image:
+    """What has finer greys is scaled to 8 bits; Pillow would cut it off, to white or to black."""
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):  # its greys have 16 bits
+        return Image.fromarray((np.asarray(image).astype(np.uint32) // 257).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise ValueError(
+            f"{path} has greys of 32 bits (mode {image.mode}), and nothing says which of them is white: save it with 8 or 16"
+        )
+    return image
 
 
 def _without_alpha(image: Image.Image) -> Image.Image:

@@ -12,13 +12,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from wan.fast.engine import Engine
+from wan.finite import all_finite, require_finite
 from wan.game.actions import Action, ActionScript, keyboard_vector
 from wan.game.conditions import ImageCondition
 from wan.game.modes import Mode
+from wan.game.sampling import Sampling
 from wan.game.timeline import Span, span
 from wan.modules.action import tail_frames
 from wan.modules.streaming import StreamedDecoder
@@ -27,17 +30,6 @@ from wan.schedule import few_step, renoise, x0_from_flow
 LATENT_CHANNELS = 16
 # For each world of a batch, an action for each of these video frames; None ends the rollout.
 ActionSource = Callable[[range], Sequence[Sequence[Action]] | None]
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How a block is denoised; the names and defaults are those of the official configuration."""
-
-    denoising_step_list: tuple[int, ...] = (1000, 666, 333)
-    warp_denoising_step: bool = True
-    timestep_shift: float = 5.0
-    num_frame_per_block: int = 3
-    context_noise: float = 0.0
 
 
 class Noise(Protocol):
@@ -67,6 +59,13 @@ class Block:
     latents: Tensor  # (B, 16, n, h, w)
     video: Tensor  # uint8 (B, frames, H, W, 3), on the device that made it
     actions: Sequence[Sequence[Action]]
+    finite: Tensor  # whether latents and video are, as the device knows it
+
+    def on_host(self) -> np.ndarray:
+        """The video, uint8 (B, frames, H, W, 3); ValueError if it was made of numbers that are none."""
+        video = self.video.cpu().numpy()
+        require_finite(self.finite, f"block {self.span.block}")
+        return video
 
 
 class World:
@@ -108,8 +107,9 @@ class World:
             self.pending = self._denoise()
         with torch.profiler.record_function("decode"):
             # float32 until the decoder casts: the latents are scaled before that
-            video = _pixels(self.decoder.decode_chunk(self.pending.float(), self.decoder_state))
-        return Block(self.span, self.pending, video, actions)
+            decoded = self.decoder.decode_chunk(self.pending.float(), self.decoder_state)
+            video = _pixels(decoded)
+        return Block(self.span, self.pending, video, actions, all_finite(self.pending, decoded))
 
     @torch.no_grad()
     def commit(self) -> None:

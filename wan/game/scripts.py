@@ -13,13 +13,19 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wan.game.actions import Action, ActionScript, Turn, action
+from wan.files.text import parse_json as plain_json
+from wan.files.text import read_text
+from wan.game.actions import Action, ActionScript, action
 from wan.game.modes import MODES, Mode
+from wan.schema import read, shown
 
 FILES = (".txt", ".json", ".csv")
+MOST_FRAMES = 10**12  # of one action: a thousand years
+MOST_DIGITS = 20  # which are more than any of these numbers has
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _TOKEN = re.compile(
     rf"(?P<keys>[A-Za-z]*)(?:\((?P<pitch>{_NUMBER}),(?P<yaw>{_NUMBER})\))?(?:\*(?P<frames>\d+))?(?![^\s#])"
@@ -35,7 +41,7 @@ def load_script(given: str, mode: Mode) -> ActionScript:
         return parse_text(given, mode)
     if not path.is_file():
         raise ValueError(f"no action file {path}: give a .txt, .json or .csv file, or the script itself")
-    content = path.read_text(encoding="utf-8-sig", errors="replace")
+    content = read_text(path)
     return {".txt": parse_text, ".json": parse_json, ".csv": parse_csv}[path.suffix.lower()](content, mode, path.name)
 
 
@@ -56,22 +62,17 @@ def _token(token: str, mode: Mode) -> Segment:
     if not match or not (match["keys"] or match["pitch"]):
         raise ValueError(f"cannot read '{token}': write keys*frames, such as W*24, WL*12 or W(0.02,-0.05)*12")
     mouse = (float(match["pitch"]), float(match["yaw"])) if match["pitch"] else None
-    return action(mode, match["keys"], mouse), _frames(int(match["frames"] or 1))
+    return action(mode, match["keys"], mouse), _frames(_whole(match["frames"] or "1"))
 
 
 def _frames(frames: Any) -> int:
-    if isinstance(frames, bool) or not isinstance(frames, int) or frames < 1:
-        raise ValueError(f"{frames!r} frames: hold an action for a whole number of frames, 1 or more")
+    if not isinstance(frames, int) or not 1 <= frames <= MOST_FRAMES:
+        raise ValueError(f"{shown(frames)} frames: hold an action for a whole number of frames, 1 to {MOST_FRAMES}")
     return frames
 
 
 def parse_json(content: str, mode: Mode, source: str = "actions.json") -> ActionScript:
-    try:
-        whole, content = loads(content)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{source}, line {error.lineno}, column {error.colno}: not JSON ({error.msg})") from None
-    except RecursionError:
-        raise ValueError(f"{source}: nested too deeply to be a script") from None
+    whole, content = loads(content, source)
     if isinstance(whole, dict):
         _same_mode(whole.get("mode", mode.name), mode, source)
         whole = whole.get("actions")
@@ -82,17 +83,19 @@ def parse_json(content: str, mode: Mode, source: str = "actions.json") -> Action
     return _script(mode, _json_segments(content, mode, source), source)
 
 
-def loads(content: str) -> tuple[Any, str]:
+def loads(content: str, source: str) -> tuple[Any, str]:
     """What a JSON says, and the text that says it. A record whose process was killed in the middle of adding a block is read
     up to the last line of its actions."""
     try:
         return json.loads(content), content
-    except json.JSONDecodeError:
+    except json.JSONDecodeError as error:
         lines = list(_RECORDED.finditer(content)) if content.startswith('{\n  "request": {') else []
         if not lines:
-            raise
-    content = content[: lines[-1].end(1)] + "]}"
-    return json.loads(content), content
+            raise ValueError(f"{source}, line {error.lineno}, column {error.colno}: not JSON ({error.msg})") from None
+        content = content[: lines[-1].end(1)] + "]}"
+    except (ValueError, RecursionError):
+        pass  # of another kind, about which it says the same once more
+    return plain_json(content, source), content
 
 
 def _json_segments(content: str, mode: Mode, source: str) -> Iterator[Segment]:
@@ -129,26 +132,24 @@ def _skip(content: str, at: int) -> int:
     return at
 
 
-def _json_entry(entry: Any, mode: Mode) -> Segment:
-    if isinstance(entry, str):
-        return _token(entry, mode)
-    if not isinstance(entry, dict):
+@dataclass(frozen=True)
+class Entry:
+    """An action of a JSON that is not written as text."""
+
+    keys: str = ""
+    mouse: tuple[float, float] | None = None
+    frames: int = 1
+
+
+def _json_entry(given: Any, mode: Mode) -> Segment:
+    if isinstance(given, str):
+        return _token(given, mode)
+    if not isinstance(given, dict):
         raise ValueError(
-            f'{entry!r} is not an action: write "WL*12" or {{"keys": "W", "mouse": [0, 0.1], "frames": 12}}'
+            f'{shown(given)} is not an action: write "WL*12" or {{"keys": "W", "mouse": [0, 0.1], "frames": 12}}'
         )
-    if unknown := set(entry) - {"keys", "mouse", "frames"}:
-        raise ValueError(f'unknown "{sorted(unknown)[0]}": an action has keys, mouse and frames')
-    if not isinstance(keys := entry.get("keys", ""), str):
-        raise ValueError(f'keys {keys!r}: give letters, such as "WL"')
-    return action(mode, keys, _mouse(entry.get("mouse"))), _frames(entry.get("frames", 1))
-
-
-def _mouse(given: Any) -> Turn | None:
-    if given is None:
-        return None
-    if not isinstance(given, list) or len(given) != 2 or not all(type(v) in (int, float) for v in given):
-        raise ValueError(f"mouse {given!r}: give [pitch, yaw], such as [0, 0.1]")
-    return float(given[0]), float(given[1])
+    entry = read(Entry, given)
+    return action(mode, entry.keys, entry.mouse), _frames(entry.frames)
 
 
 def parse_csv(content: str, mode: Mode, source: str = "actions.csv") -> ActionScript:
@@ -178,7 +179,12 @@ def _cell(cell: str, source: str, line: int, name: str) -> float | int:
     with _Place(source, line, name):
         if not re.fullmatch(_NUMBER, cell):
             raise ValueError(f"'{cell}' is not a number")
-    return int(cell) if cell.isdigit() else float(cell)
+    return _whole(cell) if cell.isdecimal() else float(cell)
+
+
+def _whole(digits: str) -> int:
+    """Of thousands of digits, which Python refuses to read, too."""
+    return int(digits[:MOST_DIGITS])
 
 
 def _script(mode: Mode, segments: Iterator[Segment], source: str) -> ActionScript:
@@ -191,7 +197,7 @@ def _script(mode: Mode, segments: Iterator[Segment], source: str) -> ActionScrip
 def _same_mode(named: Any, mode: Mode, source: str) -> None:
     if named != mode.name:
         known = f"this model plays {mode.name}" if named in list(MODES) else f"its mode is one of {', '.join(MODES)}"
-        raise ValueError(f"{source} is a script for mode {named}: {known}")
+        raise ValueError(f"{source} is a script for mode {named if isinstance(named, str) else shown(named)}: {known}")
 
 
 class _Place:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mgcli.game.request import GameRequest
+from wan.schema import shown
 
 HIGHEST_PORT = 65535
 
@@ -23,6 +24,6 @@ class PlayRequest(GameRequest):
                 "--host is empty, which would be every address: say 0.0.0.0 if that is meant, or leave it out"
             )
         if not 0 <= self.port <= HIGHEST_PORT:
-            raise ValueError(f"port {self.port} is not from 0 to {HIGHEST_PORT}: leave it out for a free one")
+            raise ValueError(f"port {shown(self.port)} is not from 0 to {HIGHEST_PORT}: leave it out for a free one")
         if len(self.image) > 1:
             raise ValueError(f"{len(self.image)} x --image: a world begins with one; drop others into the page")

@@ -155,7 +155,7 @@ class PlaySession:
         world = self.models.start([start.image], [start.seed], request.sampling(), request.height, request.width)
         self.begun.set()
         for block in rollout(world, self._actions):
-            video = block.video[0].cpu().numpy()
+            video = block.on_host()[0]
             self._hand_out(block, video)
             world.commit()  # now, because a GPU does the clean pass while the frames go their ways
             self._keep(block, video)

@@ -254,7 +254,8 @@ def test_images_with_alpha_or_a_rotation_are_fine(tmp_path):
 
 def test_lengths_and_actions_that_cannot_be_used(tmp_path, capsys):
     assert "use 150 or 153" in refused(tmp_path, capsys, "--num_output_frames", 151)
-    assert "use 3" in refused(tmp_path, capsys, "--num_output_frames", 0)
+    assert "must be from 3 to 999999; nearest is 3" in refused(tmp_path, capsys, "--num_output_frames", 0)
+    assert "nearest is 999999" in refused(tmp_path, capsys, "--actions", "W*1000000000000")
     assert "line 1, column 6: 'X' is not a key of mode universal" in refused(tmp_path, capsys, "--actions", "W*24 X*3")
     assert "not a key of mode gta_drive" in refused(tmp_path, capsys, "--actions", "L*9", "--mode", "gta_drive")
     (tmp_path / "run.json").write_text('{"mode": "templerun", "actions": "W*9"}')
@@ -307,9 +308,9 @@ def test_an_ffmpeg_that_cannot_encode_is_said_before_anything_is_loaded(tmp_path
 
 
 def test_other_values_that_cannot_be_used(tmp_path, capsys, release):
-    assert "height 40 does not fit" in refused(tmp_path, capsys, "--height", 40)
+    assert "height 40 is no multiple of 16: use 32 or 48" in refused(tmp_path, capsys, "--height", 40)
     for fps in (0, 0.0001, 0.99, 240.1, "nan", "inf"):
-        assert f"fps {fps} is not from 1 to 240" in refused(tmp_path, capsys, "--fps", fps)
+        assert f"fps {float(fps)} must be from 1 to 240" in refused(tmp_path, capsys, "--fps", fps)
     assert "device 'gpu'" in refused(tmp_path, capsys, "--device", "gpu")
     assert "mode: expected one of" in refused(tmp_path, capsys, "--mode", "doom")
     assert "dtype: expected one of" in refused(tmp_path, capsys, "--dtype", "int8")

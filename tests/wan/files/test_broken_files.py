@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import pickle
 import random
 import struct
@@ -86,6 +87,19 @@ BROKEN = {
         lambda p: p.write_text('{"weight_map": {"a": "1.safetensors", "b": "2.safetensors"}}'),
         "names shards that are not beside it: 1.safetensors, 2.safetensors",
     ),
+    "index of shards elsewhere": (
+        "x.safetensors.index.json",
+        lambda p: p.write_text('{"weight_map": {"a": "../1.safetensors", "b": "/etc/passwd"}}'),
+        "names shards outside its folder: ../1.safetensors, /etc/passwd",
+    ),
+    "index of numbers": (
+        "x.index.json",
+        lambda p: p.write_text('{"weight_map": {"a": 3}}'),
+        "is not an index of shards",
+    ),
+    "index of depth": ("x.index.json", lambda p: p.write_text('{"a":' * 50_000), "is not an index of shards"),
+    "a pipe": ("x.safetensors", os.mkfifo, "is no file .a pipe, a device"),
+    "a pipe as an index": ("x.index.json", os.mkfifo, "is no file .a pipe, a device"),
     "a folder of nothing": ("x", lambda p: p.mkdir(), "holds no .safetensors"),
     "a folder in place of a file": ("x.pth", lambda p: p.mkdir(), "holds no .safetensors"),
     "nothing at all": ("x.safetensors", lambda p: None, "no such file or folder"),
@@ -101,6 +115,12 @@ def test_broken(tmp_path, capfd, kind):
         open_weights(path)
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
     assert "code ran" not in capfd.readouterr().out
+
+
+def test_a_pipe_in_a_folder(tmp_path):
+    os.mkfifo(tmp_path / "x.safetensors")
+    with pytest.raises(ValueError, match="is no file"):
+        open_weights(tmp_path)
 
 
 def test_a_file_in_place_of_a_folder(tmp_path):

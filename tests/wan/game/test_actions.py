@@ -107,7 +107,9 @@ def test_the_actions_of_a_json_are_its_own(content, played):
         ("WS*3", "line 1, column 1", "exclude each other"),
         ("JL*3", "line 1, column 1", "exclude each other"),
         ("L(0,0.1)*3", "line 1, column 1", "keep one of them"),
-        ("W(0,1e999)*3", "line 1, column 1", "not finite"),
+        ("W*" + "9" * 5000, "line 1, column 1", "2**66 or more frames"),
+        ("W(0,1e308)*3", "line 1, column 1", "not within 10"),
+        ("W(0,1e999)*3", "line 1, column 1", "not within 10"),
     ],
 )
 def test_mistakes_in_text_name_line_and_column(content, where, what):
@@ -122,16 +124,23 @@ def test_mistakes_in_text_name_line_and_column(content, where, what):
     [
         ('["W",\n "X"]', "line 2, column 2"),
         ('{"actions": ["W",\n  {"keys": "W", "frames": 0}]}', "line 2, column 3"),
-        ('[{"key": "W"}]', 'unknown "key"'),
+        ('[{"key": "W"}]', "unknown key 'key'; did you mean 'keys'?"),
         ('[{"keys": 5}]', "line 1, column 2"),
         ('["W", 7]', "line 1, column 7"),
-        ('[{"keys": "W", "mouse": [0.1]}]', "give [pitch, yaw]"),
+        ('[{"keys": "W", "mouse": [0.1]}]', "mouse: expected [float, float] or nothing"),
         ('["W"', "line 1, column 5: not JSON"),
         ('{"request": {"actions": ["X"]},\n"actions": ["W", \n\n  "S", "X"]}', "line 4, column 8: 'X' is not a key"),
         ('{"request": {"actions": ["X"]}}', "give a list of actions"),
         ('{"mode": ["universal"], "actions": ["W"]}', "is a script for mode ['universal']: its mode is one of"),
-        ('[{"mouse": [true, 0]}]', "give [pitch, yaw]"),
+        ('[{"mouse": [true, 0]}]', "mouse: expected [float, float] or nothing"),
         ("[" * 10**5, "nested too deeply"),
+        ('[{"mouse": [1e308, 0]}]', "not within 10"),
+        ('[{"mouse": [NaN, 0]}]', "not within 10"),
+        ('[{"frames": %s}]' % ("9" * 5000), "has a number that is too long"),
+        ('[{"frames": 1e400}]', "frames: expected int, got inf"),
+        ('[{"frames": true}]', "frames: expected int, got True"),
+        ('[{"keys": ["W"]}]', "keys: expected str, got ['W']"),
+        ("[[1]]", "[1] is not an action"),
         ("7", "give a list of actions"),
         ('{"mode": "templerun", "actions": ["W"]}', "is a script for mode templerun: this model plays universal"),
         ("[]", "no action in it"),
@@ -150,6 +159,8 @@ def test_mistakes_in_json(content, where):
         ("keys,yaw\nW", "line 2, column keys: 1 values where the header has 2"),
         ("keys,roll\nW,0", "line 1, column 1: the header"),
         ("keys\nW\nM", "line 3, column keys: 'M' is not a key"),
+        ("keys,yaw\nW,1e308", "line 2, column keys: a camera turn of (0.0, 1e+308)"),
+        ("keys,frames\nW," + "9" * 5000, "line 2, column keys: 2**66 or more frames"),
         ("keys,frames\nW,2.5", "line 2, column keys: 2.5 frames"),
         ("", "line 1"),
     ],
@@ -175,6 +186,9 @@ def test_files_are_read_by_their_ending(tmp_path):
     assert load_script("W*2", UNIVERSAL).segments == ((Action("W"), 2),)
     with pytest.raises(ValueError, match="no action file"):
         load_script(str(tmp_path / "missing.txt"), UNIVERSAL)
+    (tmp_path / "a.txt").write_bytes(b"W*2 \xff")
+    with pytest.raises(ValueError, match="a.txt is not text in UTF-8"):
+        load_script(str(tmp_path / "a.txt"), UNIVERSAL)
 
 
 @pytest.mark.parametrize("mode", MODES.values(), ids=lambda m: m.name)

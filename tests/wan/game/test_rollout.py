@@ -3,6 +3,7 @@
 import copy
 import gc
 import hashlib
+import os
 
 import numpy as np
 import pytest
@@ -271,6 +272,24 @@ def test_images_as_they_come(tmp_path):
     assert open_image(tmp_path / "clear.png").getpixel((5, 5)) == (255, 255, 255)
     Image.new("P", (20, 20)).save(tmp_path / "palette.gif")
     assert open_image(tmp_path / "palette.gif").mode == "RGB"
+
+
+def test_greys_of_16_bits_are_scaled_and_of_32_refused(tmp_path):
+    ramp = np.linspace(0, 65535, 40 * 60).reshape(40, 60)
+    for name in ("grey.png", "grey.tiff"):
+        Image.fromarray(ramp.astype(np.uint16)).save(tmp_path / name)
+        grey = np.asarray(open_image(tmp_path / name), float)
+        assert np.abs(grey - ramp[..., None] / 257).max() <= 1, "not cut off at 255"
+    for dtype in (np.float32, np.int32):
+        Image.fromarray((ramp / 65535).astype(dtype)).save(tmp_path / "grey32.tiff")
+        with pytest.raises(ValueError, match="grey32.tiff has greys of 32 bits"):
+            open_image(tmp_path / "grey32.tiff")
+
+
+def test_a_pipe_is_no_image(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(ValueError, match="a.png is a pipe"):
+        open_image(tmp_path / "a.png")
 
 
 def test_bad_images(tmp_path, monkeypatch):
