@@ -1,6 +1,6 @@
 """What is asked of a device beside computing: to finish, to give memory back, and how much of it was held.
 
-Where there is no CUDA there is nothing to wait for and nobody counts. torch is imported by what needs it only, because the
+On a CPU there is nothing to wait for, and but for CUDA nobody counts. torch is imported by what needs it only, because the
 command line counts GiB without it.
 """
 
@@ -23,6 +23,10 @@ def wait_for(device: torch.device) -> None:
         import torch
 
         torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        import torch
+
+        torch.mps.synchronize()
 
 
 def release(device: torch.device) -> None:
@@ -32,6 +36,10 @@ def release(device: torch.device) -> None:
         import torch
 
         torch.cuda.empty_cache()
+    elif device.type == "mps":
+        import torch
+
+        torch.mps.empty_cache()
 
 
 def device_available(device: torch.device) -> int:

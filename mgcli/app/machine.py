@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mgcli.app import system
 from mgcli.app.version import package_version
 from wan.device import GIB
 from wan.video import ffmpeg as program
@@ -71,8 +72,7 @@ def _cuda_device(torch: Any, index: int) -> dict[str, Any]:
 
 
 def host() -> dict[str, Any]:
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {"system": platform.platform(), "cpus": os.cpu_count(), "memory_gib": memory / GIB}
+    return {"system": platform.platform(), "cpus": os.cpu_count(), "memory_gib": system.host_memory() / GIB}
 
 
 def ffmpeg() -> dict[str, str | None]:

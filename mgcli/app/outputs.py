@@ -8,15 +8,16 @@ which ends with its process however that ends. Two names of one file are one fil
 from __future__ import annotations
 
 import errno
-import fcntl
 import itertools
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
+from mgcli.app import system
+from mgcli.app.locks import locked
 from wan.video.encoder import require_encoder
 
 log = logging.getLogger(__name__)
@@ -146,46 +147,8 @@ def require_writable(label: str, path: Path) -> None:
         if folder.is_file():
             raise NotADirectoryError(errno.ENOTDIR, "not a folder", str(folder))
     path.parent.mkdir(parents=True, exist_ok=True)
-    longest = os.pathconf(path.parent, "PC_NAME_MAX") - LONGEST_ADDITION
-    if len(os.fsencode(path.name)) > longest:
-        raise ValueError(f"{label}: a name of {len(os.fsencode(path.name))} bytes is too long: at most {longest}")
+    longest, length = system.longest_name(path.parent) - LONGEST_ADDITION, system.name_length(path.name)
+    if length > longest:
+        raise ValueError(f"{label}: a name of {length} {system.NAME_UNIT} is too long: at most {longest}")
     if path.exists() and not path.is_file():
         raise ValueError(f"{label}: {path} is {'a folder' if path.is_dir() else 'no file'}: choose another name")
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """BlockingIOError, with the number of the process that has it, if another one does. Nothing waits."""
-    name = path.with_name(f".{path.name}.lock")
-    file = _opened(name)
-    try:
-        os.ftruncate(file, 0)
-        os.write(file, str(os.getpid()).encode())
-        yield
-    finally:
-        name.unlink(missing_ok=True)  # before it is let go, so that nobody locks a file about to vanish
-        os.close(file)
-
-
-def _opened(name: Path) -> int:
-    while True:
-        try:
-            file = os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(name.parent)) from error
-        _lock(file)
-        if name.exists() and os.path.samestat(os.fstat(file), name.stat()):
-            return file
-        os.close(file)  # it was let go, and unlinked, after we had opened it
-
-
-def _lock(file: int) -> None:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.read(file, 20).decode(errors="replace")
-        os.close(file)
-        raise BlockingIOError(holder) from None
-    except OSError as error:
-        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):  # a file system without locks
-            raise

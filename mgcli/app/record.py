@@ -36,30 +36,34 @@ class Record:
 
     def _add(self, lines: bytes, end: bytes) -> None:
         assert self._file is not None
-        file = self._file.fileno()
         data = (lines + end).ljust(len(self._end))  # blanks after the object are no harm, the rest of an old end is
         try:
-            if os.pwrite(file, data, self._at) < len(data):
+            if self._write(data) < len(data):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
-            os.pwrite(file, self._end, self._at)
-            os.ftruncate(file, self._at + len(self._end))
+            self._write(self._end)
+            self._file.truncate(self._at + len(self._end))
             raise OSError(error.errno, error.strerror, str(self.path)) from error
         self._at, self._end = self._at + len(lines), data[len(lines) :]
 
+    def _write(self, data: bytes) -> int:
+        assert self._file is not None
+        self._file.seek(self._at)
+        return self._file.write(data)
+
     def _replace(self, before: bytes, end: bytes) -> None:
-        """The file anew, whole or not at all."""
+        """The file anew, whole or not at all; not while it is open, because Windows replaces no open file."""
         part = self.path.with_name(f".{self.path.name}.part")
         try:
             part.write_bytes(before + end)
-            file = part.open("r+b", buffering=0)
+            if self._file:
+                self._file.close()
             part.replace(self.path)
+            self._file = self.path.open("r+b", buffering=0)
         except OSError as error:
             part.unlink(missing_ok=True)
             raise OSError(error.errno, error.strerror, str(self.path)) from error
-        if self._file:
-            self._file.close()
-        self._file, self._at, self._end = file, len(before), end
+        self._at, self._end = len(before), end
 
     def close(self, actions: str, facts: dict[str, Any]) -> None:
         """`facts` may be long now."""

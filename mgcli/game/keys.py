@@ -7,22 +7,19 @@ and right) ends it. A tap counts for the next block even if that begins late.
 
 from __future__ import annotations
 
-import os
 import queue
-import select
 import sys
-import termios
 import threading
 import time
-import tty
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Self
 
+from mgcli.app import system
 from wan.game.modes import Mode
 
 RELEASED_AFTER = 0.7  # seconds of silence; keyboards wait up to 0.66 before they begin to repeat
-ARROWS = {"\x1b[A": "up", "\x1b[B": "down", "\x1b[C": "right", "\x1b[D": "left"}
+LOOK = 0.05  # seconds, for keys and for whether we are to stop
 
 
 class HeldKeys:
@@ -55,19 +52,6 @@ def arrow_letters(mode: Mode) -> dict[str, str]:
     return dict(zip(("up", "down", "left", "right"), letters))
 
 
-def split_keys(text: str) -> Iterator[str]:
-    """One key at a time from what a terminal sent; arrows by name, unknown escape sequences left out."""
-    while text:
-        if text[:3] in ARROWS:
-            yield ARROWS[text[:3]]
-            text = text[3:]
-        elif text[0] == "\x1b":
-            return
-        else:
-            yield text[0]
-            text = text[1:]
-
-
 class Keyboard:
     """Keys with the time they came, read in the background: a block may take longer than a key is held."""
 
@@ -75,21 +59,19 @@ class Keyboard:
         self._fd = sys.stdin.fileno() if fd is None else fd
         self._keys: queue.SimpleQueue[tuple[float, str]] = queue.SimpleQueue()
         self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._open = ExitStack()
 
     def __enter__(self) -> Self:
-        self._settings = termios.tcgetattr(self._fd)
-        tty.setcbreak(self._fd)
+        read = self._open.enter_context(system.keys(self._fd))
         self._stop.clear()
-        self._thread = threading.Thread(target=self._read, daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._listen, args=(read,), daemon=True)
+        thread.start()
+        self._open.callback(thread.join)
+        self._open.callback(self._stop.set)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._stop.set()
-        assert self._thread is not None
-        self._thread.join()
-        termios.tcsetattr(self._fd, termios.TCSADRAIN, self._settings)
+        self._open.close()
 
     @contextmanager
     def lent(self) -> Iterator[None]:
@@ -105,11 +87,10 @@ class Keyboard:
         while not self._keys.empty():
             yield self._keys.get()
 
-    def _read(self) -> None:
+    def _listen(self, read: Callable[[float], list[str] | None]) -> None:
         while not self._stop.is_set():
-            if select.select([self._fd], [], [], 0.05)[0]:
-                text = os.read(self._fd, 1024).decode(errors="ignore")
-                if not text:  # the terminal is gone
-                    return
-                for key in split_keys(text):
-                    self._keys.put((time.monotonic(), key))
+            pressed = read(LOOK)
+            if pressed is None:  # the terminal is gone
+                return
+            for key in pressed:
+                self._keys.put((time.monotonic(), key))

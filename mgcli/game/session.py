@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import signal
-import sys
-import termios
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from types import FrameType
 from typing import Any
 
+from mgcli.app import system
 from mgcli.app.console import console
 from mgcli.app.outputs import Outputs
 from mgcli.app.recording import Recording, beside, recorded
@@ -24,7 +23,7 @@ from wan.game.models import GameModels
 from wan.game.rollout import World, rollout
 from wan.game.savepoint import load_world, save_world
 
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, a polite kill, a terminal that is closed
+ENDING = (signal.SIGINT, signal.SIGTERM, system.HUNG_UP)  # Ctrl-C, a polite kill, a terminal that is closed
 
 
 class StreamSession:
@@ -109,7 +108,7 @@ class StreamSession:
                 raise KeyboardInterrupt
 
         # one that is to outlive its terminal (nohup) goes on
-        heard = [n for n in ENDING if n != signal.SIGHUP or signal.getsignal(n) != signal.SIG_IGN]
+        heard = [n for n in ENDING if n != system.HUNG_UP or signal.getsignal(n) != signal.SIG_IGN]
         before = {number: signal.signal(number, interrupt) for number in heard}
         try:
             yield
@@ -120,18 +119,11 @@ class StreamSession:
     @contextmanager
     def _at_terminal(self) -> Iterator[None]:
         """The player at work, and the terminal as it was in the end, whatever ends it."""
-        with ExitStack() as stack:
-            if sys.stdin.isatty():
-                stack.callback(put_back, sys.stdin.fileno(), termios.tcgetattr(sys.stdin.fileno()))
+        with system.terminal_kept(), ExitStack() as stack:
             self.player.__enter__()
             stack.push(self._leave)
             yield
 
     def _leave(self, *exception: object) -> None:
-        with suppress(OSError, termios.error):  # a terminal that has gone needs nothing
+        with suppress(OSError):  # a terminal that has gone needs nothing
             self.player.__exit__(*exception)
-
-
-def put_back(terminal: int, settings: list[Any]) -> None:
-    with suppress(termios.error):
-        termios.tcsetattr(terminal, termios.TCSANOW, settings)

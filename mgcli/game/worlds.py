@@ -6,18 +6,17 @@ The one place where `mg` loads anything. Imports torch, so commands import it wh
 from __future__ import annotations
 
 import logging
-import resource
-import sys
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
+from mgcli.app import system
 from mgcli.app.devices import device_and_dtype, out_of_memory_as
 from mgcli.app.models import checkpoint_file
 from mgcli.game.request import MINI_MODE, GameRequest
-from wan.device import peak_gib
+from wan.device import GIB, peak_gib
 from wan.fast.engine import Engine
 from wan.files.checkpoint import find_in, load_causal, load_clip, load_tiny_vae, load_vae
 from wan.game.models import GameModels
@@ -76,7 +75,7 @@ def _load(request: GameRequest, device: torch.device, dtype: torch.dtype) -> Gam
 
 def _vae_dtype(device: torch.device, dtype: torch.dtype) -> torch.dtype:
     """float16 for pictures: finer than bfloat16, and what the official tools decode in."""
-    return torch.float16 if dtype == torch.bfloat16 and device.type == "cuda" else dtype
+    return torch.float16 if dtype == torch.bfloat16 and device.type != "cpu" else dtype
 
 
 def _release_of(checkpoint: Path) -> Path:
@@ -107,7 +106,4 @@ def facts_of(models: GameModels) -> dict[str, str]:
 def peak_memory_gib(device: torch.device) -> float:
     """Of the GPU, or of this process where there is none."""
     on_device = peak_gib(device)
-    if on_device is not None:
-        return on_device
-    # kilobytes on Linux, bytes on macOS
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
+    return system.peak_memory() / GIB if on_device is None else on_device

@@ -155,7 +155,7 @@ class CausalWanModel(nn.Module):
         if isinstance(config, dict):
             return cls(from_dict(CausalConfig, config))
         path = Path(config)
-        values = json.loads((path / "config.json" if path.is_dir() else path).read_text())
+        values = json.loads((path / "config.json" if path.is_dir() else path).read_text(encoding="utf-8"))
         return cls(from_dict(CausalConfig, values))
 
     @property

@@ -118,11 +118,11 @@ class ImageProjection(nn.Module):
 
 def sinusoid(t: Tensor, dim: int) -> Tensor:
     """(..., dim) of cos then sin, in float32; frequencies fall from 1 to 1/10000."""
-    # float64 where the device has it: t reaches 1000 and the model reads its fractions
-    wide = torch.float32 if t.device.type == "mps" else torch.float64
-    frequencies = 10000.0 ** (-torch.arange(dim // 2, dtype=wide, device=t.device) / (dim // 2))
-    angles = t.to(wide)[..., None] * frequencies
-    return torch.cat([angles.cos(), angles.sin()], dim=-1).float()
+    # float64, on the host where the device has none: t reaches 1000 and the model reads its fractions
+    where = "cpu" if t.device.type == "mps" else t.device
+    frequencies = 10000.0 ** (-torch.arange(dim // 2, dtype=torch.float64, device=where) / (dim // 2))
+    angles = t.to(where, torch.float64)[..., None] * frequencies
+    return torch.cat([angles.cos(), angles.sin()], dim=-1).float().to(t.device)
 
 
 def patchify(conv: nn.Conv3d, x: Tensor) -> tuple[Tensor, tuple[int, int, int]]:

@@ -5,9 +5,7 @@ It writes to us and never to a file, and what it says goes into the error if it 
 
 from __future__ import annotations
 
-import os
 import queue
-import signal
 import subprocess
 import threading
 from contextlib import closing, suppress
@@ -52,13 +50,12 @@ class Encoder:
         self._size = (height, width, 3)
         self._samples: queue.Queue[Sample | None] = queue.Queue()
         self._program, pipe = program or ffmpeg.program(), subprocess.PIPE
-        # a session of its own: Ctrl-C at the terminal is for us, who still want the frames under way
         self._process = subprocess.Popen(
             _encode_command(self._program, height, width, fps),
             stdin=pipe,
             stdout=pipe,
             stderr=pipe,
-            start_new_session=True,
+            **ffmpeg.APART,
         )
         assert self._process.stderr is not None
         self._said = ffmpeg.LastWords(self._process.stderr)
@@ -71,7 +68,7 @@ class Encoder:
             for frame in frames:
                 self._process.stdin.write(np.ascontiguousarray(frame).data)
             self._process.stdin.flush()
-        except BrokenPipeError:
+        except OSError:  # EPIPE, on Windows EINVAL
             pass  # it died; there is no sample to come, which says so below
         return [self._next() for _ in frames]
 
@@ -79,7 +76,7 @@ class Encoder:
         try:
             sample = self._samples.get(timeout=SECONDS_TO_ENCODE)
         except queue.Empty:
-            os.killpg(self._process.pid, signal.SIGKILL)  # what it may have started, too
+            ffmpeg.kill(self._process)
             raise self._failed(f"took frames and gave nothing for {SECONDS_TO_ENCODE} s") from None
         if sample is None:
             raise self._failed(f"ended early with code {self._process.wait()}")
@@ -110,7 +107,7 @@ class Encoder:
 
     def close(self) -> None:
         assert self._process.stdin is not None
-        with suppress(BrokenPipeError):  # it died, and encode() has said so
+        with suppress(OSError):  # it died, and encode() has said so
             self._process.stdin.close()
         self._process.wait()
 

@@ -6,17 +6,26 @@ looked up in the program's own help, because builds write their version as they 
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
+import sys
 import threading
 from collections import deque
 from functools import lru_cache
-from typing import IO
+from typing import IO, Any
 
 import imageio_ffmpeg
 
 OLDEST = (4, 2)
 SECONDS_TO_ANSWER = 30
+# how it is started, apart from us: Ctrl-C at the terminal is for us, who still want the frames under way
+APART: dict[str, Any]
+if sys.platform == "win32":
+    APART = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+else:
+    APART = {"start_new_session": True}
 MOST_LINES, MOST_LETTERS = 3, 400  # of what it said: one line of an error
 
 
@@ -45,10 +54,16 @@ def is_too_old(version: str) -> bool:
 
 def _answer(path: str, *question: str) -> bytes:
     command = [path, *question]
-    done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, start_new_session=True, timeout=SECONDS_TO_ANSWER
-    )
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS_TO_ANSWER, **APART)
     return done.stdout
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """One that was started APART, and on POSIX what it may have started."""
+    if sys.platform == "win32":
+        process.kill()
+    else:
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 class LastWords:

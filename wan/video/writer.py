@@ -49,10 +49,17 @@ class VideoWriter:
         track = Track(width, height, self.fps.numerator, self.fps.denominator, self._encoder.config)
         first = header(track) if not self.frames else b""
         self._append(first + fragment(track, self._fragments + 1, self.frames, samples))
+        if not self._fragments:
+            self._name()
         self._fragments += 1
         self.frames += len(samples)
-        if self._fragments == 1:
-            self._part.replace(self.path)
+
+    def _name(self) -> None:
+        """Closed meanwhile: Windows renames no open file."""
+        assert self._file is not None
+        self._file.close()
+        self._part.replace(self.path)
+        self._file = self.path.open("ab", buffering=0)
 
     def _append(self, data: bytes) -> None:
         """All of it or nothing: a full disk must not leave half a fragment."""
@@ -92,10 +99,14 @@ def _make_ordinary(path: Path) -> None:
         [*command, *"-c copy -movflags +faststart".split(), str(whole)],
         stdin=subprocess.DEVNULL,  # at a terminal it would wait for keys
         capture_output=True,
-        start_new_session=True,
+        **ffmpeg.APART,
     )
-    if done.returncode == 0:
-        whole.replace(path)
-    else:
-        whole.unlink(missing_ok=True)
-        log.warning("%s stays a fragmented MP4, which plays but has no index: %s", path, done.stderr.decode().strip())
+    why_not = done.stderr.decode(errors="replace").strip()
+    try:
+        if done.returncode == 0:
+            whole.replace(path)
+            return
+    except PermissionError as error:  # on Windows, while somebody watches it
+        why_not = str(error)
+    whole.unlink(missing_ok=True)
+    log.warning("%s stays a fragmented MP4, which plays but has no index: %s", path, why_not)

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from mgcli.app.console import console
-from mgcli.app.outputs import Outputs, locked
+from mgcli.app.locks import locked
+from mgcli.app.outputs import Outputs
 from mgcli.app.recording import recorded
 
 

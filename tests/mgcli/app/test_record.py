@@ -2,7 +2,6 @@
 
 import errno
 import json
-import os
 import random
 import signal
 import subprocess
@@ -47,8 +46,8 @@ def test_it_is_whole_after_every_block_and_plays_what_was_done(tmp_path):
 
 
 def test_a_block_writes_its_own_bytes_only(tmp_path, monkeypatch):
-    written, pwrite = [], os.pwrite
-    monkeypatch.setattr(os, "pwrite", lambda file, data, at: written.append(len(data)) or pwrite(file, data, at))
+    written, write = [], Record._write
+    monkeypatch.setattr(Record, "_write", lambda self, data: written.append(len(data)) or write(self, data))
     record = Record(tmp_path / "a.json", HEAD)
     for i, block in enumerate(blocks(3000)):
         record.append(block, facts(i))
@@ -97,11 +96,9 @@ def test_a_full_disk_leaves_what_was_written(tmp_path, monkeypatch):
     record = Record(tmp_path / "a.json", HEAD)
     for i, block in enumerate(blocks(3)):
         record.append(block, facts(i))
-    before, pwrite = json.loads((tmp_path / "a.json").read_text()), os.pwrite
+    before, write = json.loads((tmp_path / "a.json").read_text()), Record._write
     full = iter([True])
-    monkeypatch.setattr(
-        os, "pwrite", lambda file, data, at: pwrite(file, data[: 10 if next(full, False) else None], at)
-    )
+    monkeypatch.setattr(Record, "_write", lambda self, data: write(self, data[: 10 if next(full, False) else None]))
     with pytest.raises(OSError) as caught:
         record.append(["W*12"], facts(3))
     assert caught.value.errno == errno.ENOSPC and caught.value.filename == str(tmp_path / "a.json")

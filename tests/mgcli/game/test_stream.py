@@ -17,8 +17,9 @@ import torch
 from rich.console import Console
 
 from mgcli.app.errors import run
+from mgcli.app.posix import split_keys
 from mgcli.game import session
-from mgcli.game.keys import HeldKeys, Keyboard, split_keys
+from mgcli.game.keys import HeldKeys, Keyboard
 from mgcli.game.live import picture
 from mgcli.game.players import RandomPlayer
 from mgcli.mg import app
