@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,15 +17,18 @@ from torch import Tensor
 
 from wan.device import host_available, wait_for
 from wan.finite import all_finite, require_finite
+from wan.latents import SPATIAL_STRIDE, video_frames
+from wan.modules.streaming import Piece
 from wan.refusal import Refusal
 from wan22.config import Residency, ResolvedRequest
 from wan22.experts import Experts
 from wan22.image import GivenFrames
-from wan22.memory import Phase, explain
+from wan22.memory import Phase, choose_strips, explain, usable_bytes
 from wan22.parts import Parts
 from wan22.pipeline import StepDone, VideoConditions, denoise, draw_noise, one_by_one, phase_by_phase
 from wan22.plan import Expert, PlannedVideo
 
+Decoded = TypeVar("Decoded", Tensor, Piece)
 LatentSize = tuple[int, int, int]  # frames, rows and columns
 
 
@@ -63,22 +67,29 @@ class Generation:
                 self._experts.close()  # decoding has the device to itself
             yield i, done
 
-    def frames(self, i: int, tiled: bool = False) -> Iterator[np.ndarray]:
+    def frames(self, i: int, little: bool = False) -> Iterator[np.ndarray]:
         """Video i as uint8 (F, H, W, 3), a few frames at a time, cut to the length that was asked for, and without those that
         it goes on from."""
         request, latents = self.videos[i].request, self.latents[i]
         left, known = request.frame_num, request.known_frames
         assert latents is not None, "a video is decoded after its last step"
         self.phase = "decode"
-        decoder = self.parts.decoder
-        chunks = decoder.decode_tiled_chunks(latents) if tiled else decoder.decode_chunks(latents)
-        for chunk in self._timed(i, chunks):
-            pixels = to_uint8(chunk[0])[:left]
+        for chunk in self._decoded(i, latents, little):
+            pixels = chunk[:left]
             left, new = left - len(pixels), pixels[known:]
             known -= len(pixels) - len(new)
             if len(new):
                 yield new
         self.phase = "denoise"
+
+    def _decoded(self, i: int, latents: Tensor, little: bool) -> Iterator[np.ndarray]:
+        """Whole frames, as soon as they are: of several strips, when the last one has come to them."""
+        decoder, (frames, height, width) = self.parts.decoder, latents.shape[2:]
+        count = choose_strips(decoder, (frames, height, width), usable_bytes(self.parts.device), little)
+        if count == 1:
+            return (to_uint8(chunk[0]) for chunk in self._timed(i, decoder.decode_chunks(latents)))
+        video = np.empty((video_frames(frames), height * SPATIAL_STRIDE, width * SPATIAL_STRIDE, 3), np.uint8)
+        return joined(self._timed(i, decoder.decode_strips(latents, count)), video)
 
     def out_of_memory(self, tiled: bool = False) -> Refusal:
         """What to say if the device's memory did not suffice."""
@@ -119,7 +130,7 @@ class Generation:
         return draw_noise((self.parts.config.out_dim, *request.latent_size), request.base_seed, self.parts.device)
 
     @torch.no_grad()
-    def _timed(self, i: int, chunks: Iterator[Tensor]) -> Iterator[Tensor]:
+    def _timed(self, i: int, chunks: Iterator[Decoded]) -> Iterator[Decoded]:
         while True:
             started = time.perf_counter()
             chunk = next(chunks, None)
@@ -127,8 +138,16 @@ class Generation:
             self.seconds[i]["decode"] += time.perf_counter() - started
             if chunk is None:
                 return
-            require_finite(all_finite(chunk), "decoding")
+            require_finite(all_finite(chunk.pixels if isinstance(chunk, Piece) else chunk), "decoding")
             yield chunk
+
+
+def joined(pieces: Iterable[Piece], video: np.ndarray) -> Iterator[np.ndarray]:
+    """The frames of a video on the host, as they become whole."""
+    for piece in pieces:
+        video[piece.frames, piece.rows, piece.columns] = to_uint8(piece.pixels[0])
+        if piece.last:
+            yield video[piece.frames]
 
 
 def to_uint8(frames: Tensor) -> np.ndarray:

@@ -1,9 +1,11 @@
-"""What a run needs on the device and on the host, estimated from its plan and its weights: which residency fits, and what
-to say when none did."""
+"""What a run needs on the device and on the host, estimated from its plan and its weights: which residency fits, by how many
+strips the VAE does, and what to say when that did not suffice."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, get_args
 
 import torch
@@ -14,11 +16,14 @@ from wan.fast.expert import OptimizedWanModel
 from wan.fast.fp8 import quantise
 from wan.fast.offload import RING
 from wan.modules.model import WanModel
+from wan.modules.streaming import StreamedDecoder
+from wan.modules.strip_memory import fewest
 from wan.refusal import Refusal
 from wan22.config import Residency
 
 RESIDENCIES: tuple[Residency, ...] = get_args(Residency)  # the fastest first
 
+LITTLE = 3 * GIB
 Phase = Literal["text", "image", "denoise", "decode"]
 # of less memory than a residency: what to do, and the settings that do it
 LIGHTER = {
@@ -78,6 +83,23 @@ def choose_residency(needs: Needs, device: int, host: int) -> Residency:
     return RESIDENCIES[-1]
 
 
+def usable_bytes(device: torch.device) -> float:
+    """What is free on a device, with a tenth to spare; no limit where the host's memory is the device's."""
+    if device.type != "cuda":
+        return math.inf
+    return 0.9 * device_available(device)
+
+
+def choose_strips(decoder: StreamedDecoder, latents: tuple[int, int, int], usable: float, little: bool = False) -> int:
+    """The fewest strips in which these latents (frames, height, width) are decoded in so many bytes; if it is to be in
+    `little` memory, two at least, and with the weights no more than 3 GiB where that can be."""
+    most = max(latents[1:])
+    if little:
+        usable = min(usable, LITTLE - sum(p.nbytes for p in decoder.parameters()))
+    count = fewest(partial(decoder.strip_bytes, latents), usable, most)
+    return max(count, min(2, most)) if little else count
+
+
 def auto_residency(needs: Needs, device: torch.device) -> Residency:
     if device.type != "cuda":
         return "one"  # the host's memory is the device's: what has done its work is let go
@@ -90,9 +112,9 @@ def explain(phase: Phase, residency: Residency, needs: Needs, tiled: bool) -> Re
         return Refusal("out of device memory in the text encoder; run it on the host", "t5_cpu")
     if phase in ("image", "decode"):
         said = f"out of device memory in the VAE ({phase}), one latent frame at a time"
-        if phase == "image" or tiled:  # nothing is encoded in tiles
+        if phase == "image" or tiled:  # it is encoded by as many strips as are needed
             return Refusal(f"{said}; use a smaller size", "size")
-        return Refusal(f"{said}; decode in tiles", "vae_tiling")
+        return Refusal(f"{said}; decode by strips", "vae_tiling")
     advice, *settings = LIGHTER[residency]
     return Refusal(
         f"out of device memory: {(needs.on_device(residency) - needs.activations) / GIB:.1f} GiB of weights"

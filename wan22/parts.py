@@ -26,7 +26,7 @@ from wan.modules.vae import WanVAE
 from wan.text import TextEncoder, Tokenizer
 from wan22.config import Task
 from wan22.experts import Where
-from wan22.memory import Needs, needs
+from wan22.memory import Needs, needs, usable_bytes
 from wan22.places import Places
 from wan22.plan import Expert
 
@@ -97,7 +97,9 @@ class Parts:
         return model
 
     def load_vae(self, dtype: torch.dtype = torch.float32) -> WanVAE:
-        return load_vae(self.places.vae, device=self.device, dtype=dtype)
+        vae = load_vae(self.places.vae, device=self.device, dtype=dtype)
+        vae.memory = usable_bytes(self.device)
+        return vae
 
     @property
     def decoder(self) -> StreamedDecoder:

@@ -10,6 +10,7 @@ sub-pixel. The state is that of the reference, replaced in place: its addresses 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,6 +20,8 @@ from torch import Tensor, nn
 from wan.fast.kernels.vae import TAPS, Sum, add, lay_frames, rms_norm
 from wan.modules import vae_layers
 from wan.modules.streaming import StreamedDecoder, StreamState
+from wan.modules.strip_memory import Work
+from wan.modules.strips import FRAMES, Strip, through
 from wan.modules.vae import WanVAE
 
 
@@ -167,6 +170,7 @@ class OptimizedVAEDecoder(StreamedDecoder):
 
     mean: Tensor
     std: Tensor
+    height = 2  # in (B, T, H, W, C)
 
     def __init__(self, vae: WanVAE, chunk: int = 1):
         super().__init__()
@@ -178,25 +182,42 @@ class OptimizedVAEDecoder(StreamedDecoder):
         self.register_buffer("std", weight.new_tensor(vae.config.std, dtype=torch.float32))
         self.conv2 = pointwise(vae.conv2)
         self.conv1 = NormConv(decoder.conv1)
-        self.layers = nn.ModuleList(_fast([*decoder.middle, *decoder.upsamples]))
-        norm, _, conv = decoder.head
-        self.head = NormConv(conv, norm)
+        self.middle = nn.ModuleList(_fast(decoder.middle))
+        *upsamples, (*blocks, norm, _, conv) = decoder.stages()
+        self.upsamples = nn.ModuleList(nn.ModuleList(_fast(layers)) for layers in upsamples)
+        self.blocks, self.head = nn.ModuleList(_fast(blocks)), NormConv(conv, norm)
+        self.stages, self.features = vae.stages, vae.features
+
+    @property
+    def work(self) -> Work:
+        # a block's two terms, their sum, three frames side by side and what both convolutions make; plain twins round in steps
+        return Work(self.conv2.weight.element_size(), 9 if self.conv2.weight.is_cuda else 15, frames=1)
 
     def new_state(self) -> StreamState:
         return StreamState(self.state_names)
 
-    def decode_chunk(self, latents: Tensor, state: StreamState) -> Tensor:
+    def stem(self, latents: Tensor, state: StreamState) -> Tensor:
         x = latents.permute(0, 2, 3, 4, 1).float() * self.std + self.mean
         x = self.conv2(x.to(self.conv2.weight.dtype))
-        terms = Sum(self.conv1(Sum(x), state)[1], bias=self.conv1.bias)
-        for layer in self.layers:
-            terms = layer(terms, state)
-        frames = self.head(terms, state)[1] + self.head.bias
-        return frames.permute(0, 4, 1, 2, 3)
+        return add(_run(self.middle, Sum(self.conv1(Sum(x), state)[1], bias=self.conv1.bias), state))
 
-    def decode(self, latents: Tensor, whole: bool = False) -> Tensor:
-        chunk = latents.shape[2] if whole else self.chunk
-        return torch.cat(list(self.decode_chunks(latents, chunk)), 2)
+    def decode_strip(self, features: Tensor, state: StreamState, strip: Strip | None = None) -> Tensor:
+        def doubled(layers: Any, x: Tensor) -> Tensor:
+            return _run(layers, Sum(x), state).x
+
+        def finished(x: Tensor) -> Tensor:
+            parts = x.split(FRAMES, 1) if strip else [x]
+            made = [self.head(_run(self.blocks, Sum(part.contiguous()), state), state)[1] for part in parts]
+            return torch.cat(made, 1) + self.head.bias
+
+        stages = [partial(doubled, layers) for layers in self.upsamples]
+        return through(strip, features, [*stages, finished], self.height).permute(0, 4, 1, 2, 3)
+
+
+def _run(layers: Iterable[nn.Module], terms: Sum, state: StreamState) -> Sum:
+    for layer in layers:
+        terms = layer(terms, state)
+    return terms
 
 
 def _fast(layers: Iterable[nn.Module]) -> list[nn.Module]:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from wan.modules import tiling
+from wan.modules.strip_memory import Work, peak_bytes
+from wan.modules.strips import Size, Stage, Strip, strips
 
 
 class StreamState:
@@ -80,19 +82,54 @@ def run(layers: Iterable[nn.Module], x: Tensor, state: StreamState) -> Tensor:
     return x
 
 
-class StreamedDecoder(ABC, nn.Module):
-    """Decoding a whole clip in terms of `new_state` and `decode_chunk`.
+class Piece(NamedTuple):
+    """A part of a video: of some frames a strip, and where in the video it is."""
 
-    Latents (B, z, n, h, w) are normalised; frames (B, 3, 1 + 4(n-1), 8h, 8w) are in [-1, 1] but not clamped.
+    pixels: Tensor  # (B, 3, F, H, W), of its own size
+    frames: slice
+    rows: slice
+    columns: slice
+    last: bool  # of its frames: they are whole with it
+
+
+def placed(pixels: Tensor, first: int, strip: Strip, last: bool) -> Piece:
+    where = [slice(0, n) for n in pixels.shape[-2:]]
+    where[strip.side] = slice(*strip.made)
+    return Piece(pixels, slice(first, first + pixels.shape[2]), where[0], where[1], last)
+
+
+class StreamedDecoder(ABC, nn.Module):
+    """Decoding a whole clip in terms of what is done to a chunk of it.
+
+    Latents (B, z, n, h, w) are normalised; frames (B, 3, 1 + 4(n-1), 8h, 8w) are in [-1, 1] but not clamped. A chunk passes
+    the stem, which sees whole frames, and then the stages, which may be given a strip of them.
     """
+
+    stages: tuple[Stage, ...]
+    height: int  # which dimension of the stem's result it is; width is the next
+    features: int  # channels of it
+    chunk = 1  # latent frames at a time
+
+    @property
+    @abstractmethod
+    def work(self) -> Work:
+        """How much memory the stages take."""
 
     @abstractmethod
     def new_state(self) -> StreamState:
         """The state before the first chunk of a clip."""
 
     @abstractmethod
+    def stem(self, latents: Tensor, state: StreamState) -> Tensor:
+        """The features of the next latents, of the same size."""
+
+    @abstractmethod
+    def decode_strip(self, features: Tensor, state: StreamState, strip: Strip | None = None) -> Tensor:
+        """The next frames of a strip (none: of all) from its part of the features; a strip has a state of its own."""
+
     def decode_chunk(self, latents: Tensor, state: StreamState) -> Tensor:
         """The frames of the next latents of a clip: 1 + 4(n-1) for its first n latents, 4n for later ones."""
+        return self.decode_strip(self.stem(latents, state), state)
 
     def decode_chunks(self, latents: Tensor, chunk: int = 1) -> Iterator[Tensor]:
         """A clip's frames, `chunk` latent frames at a time, so that memory does not grow with its length."""
@@ -100,25 +137,42 @@ class StreamedDecoder(ABC, nn.Module):
         for part in latents.split(chunk, dim=2):
             yield self.decode_chunk(part, state)
 
-    def decode(self, latents: Tensor, whole: bool = False) -> Tensor:
+    def decode(self, latents: Tensor, whole: bool = False, strips: int = 1) -> Tensor:
         """A clip's frames; `whole` runs it in one pass, for training on short clips."""
-        chunk = latents.shape[2] if whole else 1
-        return torch.cat(list(self.decode_chunks(latents, chunk)), 2)
+        chunk = latents.shape[2] if whole else self.chunk
+        if strips == 1:
+            return torch.cat(list(self.decode_chunks(latents, chunk)), 2)
+        return join(self.decode_strips(latents, strips, chunk))
 
-    def decode_tiled(self, latents: Tensor, tile: tuple[int, int] = (32, 32), overlap: int = 8) -> Tensor:
-        """Decode tile by tile, blended over `overlap` (all in latent pixels): close to `decode`, not equal.
+    def strip_bytes(self, latents: tuple[int, int, int], count: int) -> int:
+        """The most memory that so many strips of these latents (frames, height, width) take beside weights and video."""
+        frames, height, width = latents
+        features = 0 if count == 1 else self.features * frames * height * width * self.work.bytes
+        return features + peak_bytes(self.stages, (height, width), count, self.work)
 
-        One tile is decoded at a time, one latent frame at a time, so activations and state are those of a single
-        tile and four frames, whatever the size and length of the video; beside them is only the video itself.
-        """
-        grid = tiling.Grid(latents.shape[-2:], tile, overlap)
-        return grid.blend(self.decode(latents[grid.where(i)]) for i in range(len(grid)))
+    def strips(self, size: Size, count: int) -> tuple[Strip, ...]:
+        """`count` strips of latents of this height and width."""
+        return strips(self.stages, size, count)
 
-    def decode_tiled_chunks(
-        self, latents: Tensor, tile: tuple[int, int] = (32, 32), overlap: int = 8
-    ) -> Iterator[Tensor]:
-        """`decode_tiled`, yielding frames as they are finished; holds the streaming state of all tiles at once."""
-        grid = tiling.Grid(latents.shape[-2:], tile, overlap)
-        streams = [self.decode_chunks(latents[grid.where(i)]) for i in range(len(grid))]
-        for _ in range(latents.shape[2]):
-            yield grid.blend(next(stream) for stream in streams)
+    def decode_strips(self, latents: Tensor, count: int, chunk: int = 1) -> Iterator[Piece]:
+        """A clip's frames, one strip after the other through all of it: `decode` but for rounding, in the memory of a strip's
+        activations and state. Of the whole picture only the stem's features are kept, those of all latents."""
+        state = self.new_state()
+        features = [self.stem(part, state) for part in latents.split(chunk, dim=2)]
+        parts = self.strips(latents.shape[-2:], count)
+        for strip in parts:
+            state, done = self.new_state(), 0
+            for part in features:
+                pixels = self.decode_strip(part, state, strip)
+                yield placed(pixels, done, strip, strip is parts[-1])
+                done += pixels.shape[2]
+
+
+def join(pieces: Iterable[Piece]) -> Tensor:
+    """The video whose pieces these are."""
+    pieces = list(pieces)
+    end = pieces[-1]
+    video = end.pixels.new_empty(*end.pixels.shape[:2], end.frames.stop, end.rows.stop, end.columns.stop)
+    for piece in pieces:
+        video[:, :, piece.frames, piece.rows, piece.columns] = piece.pixels
+    return video

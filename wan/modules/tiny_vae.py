@@ -7,10 +7,18 @@ own images are in [0, 1]; its picture is close to the real VAE's, not equal.
 
 from __future__ import annotations
 
+import itertools
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
 from wan.modules.streaming import Remembering, StreamedDecoder, StreamState, name_layers
+from wan.modules.strip_memory import Work
+from wan.modules.strips import Stage, Strip, stage, through
 
 LATENT_CHANNELS = 16
 WIDTHS = (256, 128, 64, 64)  # decoder channels, from latents to frames
@@ -34,6 +42,7 @@ class MemoryBlock(Remembering, nn.Module):
 
     def __init__(self, dim: int):
         super().__init__()
+        self.dim = dim
         self.conv = nn.Sequential(conv(2 * dim, dim), nn.ReLU(), conv(dim, dim), nn.ReLU(), conv(dim, dim))
 
     def forward(self, x: Tensor, state: StreamState) -> Tensor:
@@ -78,7 +87,14 @@ def _up(in_dim: int, out_dim: int, time_stride: int) -> list[nn.Module]:
     return [*_memory(in_dim), *grow, conv(in_dim, out_dim, bias=False)]
 
 
-def _run(layers: nn.Sequential, x: Tensor, state: StreamState) -> Tensor:
+def _stage(layers: list[nn.Module]) -> Stage:
+    kept = sum(layer.dim for layer in layers if isinstance(layer, MemoryBlock))
+    grown = [layer.conv for layer in layers if isinstance(layer, TimeGrow)]
+    frames = math.prod(conv.out_channels // conv.in_channels for conv in grown)
+    return replace(stage(layers), kept=kept, frames=frames)
+
+
+def _run(layers: Iterable[nn.Module], x: Tensor, state: StreamState) -> Tensor:
     """Layers over (B, T, C, H, W); those without memory see every frame as an image of its own."""
     batch = x.shape[0]
     for layer in layers:
@@ -88,6 +104,9 @@ def _run(layers: nn.Sequential, x: Tensor, state: StreamState) -> Tensor:
 
 class TinyVAE(StreamedDecoder):
     """Latents (B, 16, n, h, w) to video (B, 3, 1 + 4(n-1), 8h, 8w) in [-1, 1], not clamped, and back."""
+
+    height = 3  # in (B, T, C, H, W)
+    features = LATENT_CHANNELS
 
     def __init__(self) -> None:
         super().__init__()
@@ -100,16 +119,15 @@ class TinyVAE(StreamedDecoder):
             *_down(1),
             conv(ENCODER_WIDTH, LATENT_CHANNELS),
         )
-        self.decoder = nn.Sequential(
-            SoftClamp(),
-            conv(LATENT_CHANNELS, first),
-            nn.ReLU(),
-            *_up(first, second, 1),
-            *_up(second, third, 2),
-            *_up(third, last, 2),
-            nn.ReLU(),
-            conv(last, 3),
-        )
+        stages = [
+            [SoftClamp(), conv(LATENT_CHANNELS, first), nn.ReLU(), *_up(first, second, 1)],
+            _up(second, third, 2),
+            _up(third, last, 2),
+            [nn.ReLU(), conv(last, 3)],
+        ]
+        self.decoder = nn.Sequential(*itertools.chain(*stages))
+        self.stages = tuple(map(_stage, stages))
+        self.ends = list(itertools.accumulate(map(len, stages)))
         self.encoder_names = name_layers(self.encoder)
         self.state_names = name_layers(self.decoder)
 
@@ -121,13 +139,23 @@ class TinyVAE(StreamedDecoder):
         state = StreamState(self.encoder_names)
         return torch.cat([_run(self.encoder, x, state) for x in frames.split(TIME_FACTOR, 1)], 1).transpose(1, 2)
 
+    @property
+    def work(self) -> Work:
+        return Work(next(self.parameters()).element_size(), busy=18, frames=1)
+
     def new_state(self) -> StreamState:
         return StreamState(self.state_names)
 
-    def decode_chunk(self, latents: Tensor, state: StreamState) -> Tensor:
+    def stem(self, latents: Tensor, _state: StreamState) -> Tensor:
+        """Nothing sees whole frames."""
+        return self._cast(latents).transpose(1, 2)
+
+    def decode_strip(self, features: Tensor, state: StreamState, strip: Strip | None = None) -> Tensor:
         # every latent frame makes 4 frames; of the first 4 only the last exists in the video
         surplus = 0 if state.started else TIME_FACTOR - 1
-        frames = _run(self.decoder, self._cast(latents).transpose(1, 2), state)
+        layers = list(self.decoder)
+        parts = [layers[start:end] for start, end in itertools.pairwise([0, *self.ends])]
+        frames = through(strip, features, [partial(_run, part, state=state) for part in parts], self.height)
         return frames[:, surplus:].transpose(1, 2) * 2 - 1
 
     def _cast(self, x: Tensor) -> Tensor:

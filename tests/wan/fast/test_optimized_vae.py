@@ -31,13 +31,12 @@ def test_equals_the_reference_however_a_clip_is_cut(vae, fast, cuts):
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 4])
-def test_whole_clips_and_tiles(vae, fast, chunk):
+def test_whole_clips_and_strips(vae, fast, chunk):
     latents = noise(1, 16, 4, 5, 6)
     chunked = OptimizedVAEDecoder(vae, chunk)
     assert_close("video", chunked.decode(latents), vae.decode(latents), REORDERED)
     assert_close("video", chunked.decode(latents, whole=True), vae.decode(latents), REORDERED)
-    tiled = vae.decode_tiled(latents, tile=(4, 4), overlap=2)
-    assert_close("video", chunked.decode_tiled(latents, tile=(4, 4), overlap=2), tiled, REORDERED)
+    assert_close("video", chunked.decode(latents, strips=3), vae.decode(latents), REORDERED)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The Wan VAE equals itself, however a clip is cut: in time, in tiles, with or without its black frames; and diffusers."""
+"""The Wan VAE equals itself, however a clip is cut in time, with or without its black frames; and diffusers."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,6 @@ from tests.golden.golden_file import assert_close
 from wan.config import VAEConfig
 from wan.modules import vae_layers
 from wan.modules.streaming import StreamState
-from wan.modules.tiling import Grid
 from wan.modules.vae import WanVAE
 
 SMALL = VAEConfig(dim=8)
@@ -137,8 +136,8 @@ def test_encode_image_is_encode_of_image_and_black(vae, size, latent_frames):
 
 def test_encode_image_stops_when_it_repeats(vae):
     """Of 597 frames the full resolution sees 17, and of 150 latent frames 30 are computed."""
-    first, *_, last = vae.encoder.stages()
-    seen: dict[nn.Module, int] = {first[0]: 0, last[0]: 0}
+    first, top = vae.encoder.stages()[0], vae.encoder.top()
+    seen: dict[nn.Module, int] = {first[0]: 0, top[0]: 0}
 
     def count(layer: nn.Module, args: tuple[Tensor, StreamState]) -> None:
         seen[layer] += args[0].shape[2]
@@ -153,29 +152,7 @@ def test_encode_image_stops_when_it_repeats(vae):
     assert list(seen.values()) == [1 + 4 * 4, 29 + 1]
 
 
-# --- tiles ----------------------------------------------------------------------------------------------------------
-
-
-def test_one_tile_is_the_whole_frame(vae):
-    latents = noise(1, 16, 3, 4, 5)
-    assert torch.equal(vae.decode_tiled(latents, tile=(8, 8), overlap=2), vae.decode(latents))
-
-
-@pytest.mark.parametrize("size, tile, overlap", [((9, 14), (4, 6), 2), ((5, 5), (5, 3), 0), ((7, 8), (3, 3), 2)])
-def test_tiles_of_a_picture_blend_to_the_picture(size, tile, overlap):
-    scale, (height, width) = 3, size
-    picture = noise(2, 3, height * scale, width * scale)
-    grid = Grid(size, tile, overlap)
-    blended = grid.blend(picture[grid.where(i, scale)] for i in range(len(grid)))
-    # weights of overlapping tiles are summed and divided out again
-    assert_close("picture", blended, picture, 1e-6)
-
-
-def test_tiles_chunk_by_chunk_are_the_same_video(vae):
-    latents = noise(1, 16, 3, 6, 7)
-    chunks = list(vae.decode_tiled_chunks(latents, tile=(4, 4), overlap=2))
-    assert [c.shape[2] for c in chunks] == [1, 4, 4]
-    assert_close("video", torch.cat(chunks, 2), vae.decode_tiled(latents, tile=(4, 4), overlap=2), REORDERED)
+# --- memory -----------------------------------------------------------------------------------------------------------
 
 
 def largest_activation(model: nn.Module, call: Callable[[], object]) -> int:
@@ -188,15 +165,6 @@ def largest_activation(model: nn.Module, call: Callable[[], object]) -> int:
     return max(sizes)
 
 
-def test_tiled_activations_do_not_grow_with_the_frame(vae):
-    """The largest activation is that of one tile and one latent frame, for any size and length of the video."""
-    # the last upsampled frames, which still have twice the channels
-    bound = 2 * SMALL.dim * 4 * (3 * 8) * (4 * 8)
-    for frames, height, width in [(2, 3, 4), (4, 6, 9)]:
-        latents = noise(1, 16, frames, height, width)
-        assert largest_activation(vae.decoder, lambda z=latents: vae.decode_tiled(z, tile=(3, 4), overlap=1)) == bound
-
-
 @pytest.mark.parametrize("method", ["decode", "encode"])
 def test_activations_do_not_grow_with_the_length(vae, method):
     def largest(n: int) -> int:
@@ -204,11 +172,6 @@ def test_activations_do_not_grow_with_the_length(vae, method):
         return largest_activation(vae, lambda: getattr(vae, method)(x))
 
     assert largest(2) == largest(5)
-
-
-def test_overlap_must_fit_the_tile(vae):
-    with pytest.raises(ValueError, match="tile overlap 4 does not fit tiles of 4x8"):
-        vae.decode_tiled(noise(1, 16, 1, 8, 8), tile=(4, 8), overlap=4)
 
 
 # --- numbers --------------------------------------------------------------------------------------------------------
