@@ -43,6 +43,7 @@ class Wan22Request(Request):
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     residency: Literal["auto"] | Residency = "auto"
+    memory: float | None = None  # GiB of the GPU's at most
     t5_cpu: bool = False
     vae_tiling: bool = False
     reference: bool = False

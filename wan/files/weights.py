@@ -200,6 +200,23 @@ def load_into(
     return model.eval().requires_grad_(False)
 
 
+def finished_skeleton(model: Model, weights: Weights, dtype: torch.dtype, finish: Finish) -> Model:
+    """What `load_into` would make of it, still without memory."""
+    model = model.to(dtype)
+    if finish.hold:
+        finish.hold(model, weights)
+    if finish.block:
+        for block in model.blocks:  # type: ignore[union-attr]
+            finish.block(block)
+    return model
+
+
+def parts_of(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """What is filled one by one, by the beginning of its names: blocks last."""
+    children = [(f"{name}.", child) for name, child in model.named_children() if name != "blocks"]
+    return children + [(f"blocks.{i}.", block) for i, block in enumerate(model.blocks)]  # type: ignore[arg-type]
+
+
 def _take_blocks(
     model: nn.Module, weights: Weights, device: torch.device | str, finish: Finish, scratch: Tensor
 ) -> None:
