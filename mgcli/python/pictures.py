@@ -28,6 +28,8 @@ class PictureFile:
 def as_file(picture: Picture) -> PictureFile:
     if isinstance(picture, str | Path):
         return PictureFile(Path(picture))
+    if not isinstance(picture, Image.Image | np.ndarray):
+        raise TypeError(f"an image is the name of a file, a PIL image or an array, not {type(picture).__name__}")
     folder = Path(mkdtemp(prefix="mgcli_"))
     file = PictureFile(folder / "picture.png", from_memory=True)
     weakref.finalize(file, shutil.rmtree, folder, ignore_errors=True)

@@ -131,6 +131,8 @@ class World:
 
     def step(self, action: str) -> np.ndarray:
         """The next block, uint8 (frames, H, W, 3), while `action` is held; several in one block are "W*6 L*6"."""
+        if not isinstance(action, str):
+            raise TypeError(f'an action is written as in scripts, such as "W" or "WL", not {action!r}')
         script, frames = parse_text(action, self.mode), len(self._rollout_now().span.frames)
         if len(script) > frames:
             raise ValueError(f"{action!r} is {len(script)} frames, the next block has {frames}: walk() makes several")

@@ -137,6 +137,8 @@ def test_actions_of_a_part_and_held_ones(world):
         (lambda w: mgcli.World(mode="gta"), ValueError, "mode: expected one of 'universal'"),
         (lambda w: w.another(seed=2**63), ValueError, "seed 2\\*\\*63 or more must be from"),
         (lambda w: w.another(seed=1.5), TypeError, "integer"),
+        (lambda w: w.another(7), TypeError, "a PIL image or an array, not int"),
+        (lambda w: w.step(1), TypeError, 'such as "W" or "WL", not 1'),
         (lambda w: mgcli.World("gone.png"), FileNotFoundError, "gone.png"),
     ],
 )
