@@ -195,7 +195,7 @@ class WorldVectorEnv(VectorEnv[np.ndarray, dict[str, Any], np.ndarray]):
 
     def _play(self, rollout: Rollout, chosen: list[Action]) -> Made:
         frames = len(rollout.span.frames)
-        with explained_memory(self._request):
+        with settings_named(), explained_memory(self._request):
             return on_host(rollout.generate([[one] * frames for one in chosen]), rollout)
 
     def render(self) -> tuple[np.ndarray, ...] | None:
