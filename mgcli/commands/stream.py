@@ -15,7 +15,7 @@ from mgcli.app.outputs import Outputs
 from mgcli.app.recording import recorded
 from mgcli.game.players import Player, RandomPlayer, ScriptPlayer, Take
 from mgcli.game.preview_kind import KINDS, preview_kind
-from mgcli.game.request import RANDOM, StreamRequest, game_request
+from mgcli.game.request import RANDOM, StreamRequest, game_request, session_request
 from wan.game.modes import MODES
 from wan.game.scripts import load_script
 
@@ -169,7 +169,9 @@ def choose_player(request: StreamRequest, preview: str | None) -> Player:
     if request.script == RANDOM:
         return RandomPlayer(mode, request.action_seed)
     if request.script:
-        return ScriptPlayer(load_script(request.script, mode))
+        # the record of a world that went on has what was done from there on
+        own = session_request(StreamRequest, request.script).get("load_state")
+        return ScriptPlayer(load_script(request.script, mode), own is not None and own == request.load_state)
     from mgcli.game.dialogue import DialoguePlayer
 
     return DialoguePlayer(mode)

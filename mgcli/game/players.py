@@ -72,11 +72,16 @@ class UnattendedPlayer:
 
 
 class ScriptPlayer(UnattendedPlayer):
-    def __init__(self, script: ActionScript):
+    """A script of the whole world, or with `from_here` of what is played."""
+
+    def __init__(self, script: ActionScript, from_here: bool = False):
         self.script = script
+        self._begun: int | None = None if from_here else 0
 
     def actions(self, frames: range) -> list[list[Action]] | None:
-        return [self.script.window(frames)] if frames.start < len(self.script) else None
+        self._begun = frames.start if self._begun is None else self._begun
+        ours = range(frames.start - self._begun, frames.stop - self._begun)
+        return [self.script.window(ours)] if ours.start < len(self.script) else None
 
 
 class RandomPlayer(UnattendedPlayer):

@@ -198,6 +198,8 @@ def test_a_saved_world_goes_on_exactly(tmp_path):
     parts = [latents(tmp_path / f"{name}_latents.safetensors") for name in "ab"]
     assert torch.equal(torch.cat(parts, dim=2), latents(tmp_path / "whole_latents.safetensors"))
     assert count_frames(tmp_path / "b.mp4") == 57 - 21
+    assert stream("--output", tmp_path / "again.mp4", "--script", tmp_path / "b.json", "--save_latents") == 0
+    assert torch.equal(latents(tmp_path / "again_latents.safetensors"), parts[1])  # its actions are those from there on
 
 
 def test_mistakes_are_one_line(tmp_path, capsys, typed):
