@@ -178,3 +178,30 @@ def replayed(script: str) -> None:
 def test_what_never_ends_is_not_read_to_its_end(capsys, command):
     assert run(wan22_app.app, [*command, "/dev/zero"]) == 2
     assert "/dev/zero does not end within" in capsys.readouterr().err
+
+
+PROGRAMS = {
+    "true": lambda path: "/bin/true",
+    "text": lambda path: write(path, "hello", 0o644),
+    "text that may run": lambda path: write(path, "hello", 0o755),
+    "a script that fails": lambda path: write(path, "#!/bin/sh\necho no >&2\nexit 234", 0o755),
+    "a script that talks": lambda path: write(path, "#!/bin/sh\nseq 9999", 0o755),
+    "an empty file": lambda path: write(path, "", 0o755),
+    "a folder": lambda path: str(path.parent),
+    "nothing": lambda path: str(path),
+}
+
+
+def write(path, content, mode) -> str:
+    path.write_text(content)
+    path.chmod(mode)
+    return str(path)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_what_is_in_place_of_ffmpeg(tmp_path, capsys, monkeypatch, program):
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", PROGRAMS[program](tmp_path / "ffmpeg"))
+    assert run(mg.app, ["generate", "--output", str(tmp_path / "new" / "a.mp4"), "--num_output_frames", "3"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: no video can be written (") and said.count("\n") == 1, said
+    assert not (tmp_path / "new").exists() or not list((tmp_path / "new").iterdir())
