@@ -84,10 +84,10 @@ def find_files(request: Wan22Request) -> Places:
     folder, named = checkpoint_folder(request), request.named_parts
     if folder == SCENES and not request.ckpt_dir:
         none = f"no --ckpt_dir and no {request.task} here{none_here()}"
-        console.say(f"{none}: the mini, a small model of moving shapes")
+        log.info(f"{none}: the mini, a small model of moving shapes")
     places = find_places(folder, find_task(request.task), named, request.enable_half_frame_generation)
     if named or folder is None or not is_release(folder):
-        console.say(places.told(folder))
+        log.info(places.told(folder))
     return places
 
 

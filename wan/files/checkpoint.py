@@ -60,11 +60,13 @@ PLACES = {
     "high_noise": ("high_noise_model", "transformer"),
     "low_noise": ("low_noise_model", "transformer_2"),
     "text_encoder": ("models_t5_umt5-xxl-enc-bf16.pth", "models_t5_umt5-xxl-enc-bf16.safetensors", "text_encoder"),
-    "tokenizer": ("google/umt5-xxl/tokenizer.json", "tokenizer/tokenizer.json"),
+    "tokenizer": (
+        "google/umt5-xxl/tokenizer.json", "tokenizer/tokenizer.json", "google/umt5-xxl/spiece.model", "tokenizer/spiece.model",
+    ),
     "vae": ("Wan2.1_VAE.pth", "Wan2.1_VAE.safetensors", "vae"),
     "clip": ("models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth", "image_encoder"),
     "tiny_vae": ("taew2_1.pth", "taew2_1.safetensors"),
-}
+}  # fmt: skip
 
 
 def find_in(folder: Path | str, *needed: str) -> dict[str, Path]:
