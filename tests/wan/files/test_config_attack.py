@@ -19,7 +19,7 @@ from wan.game.rollout import Sampling, rollout, scripted
 from wan.game.scripts import parse_text
 from wanmini.random_world import CLIP, VAE, causal_config, random_world
 
-VALUES = [0, -1, 3, 10**9, 10**30, float("nan"), float("inf"), "x", [], [1, 2, 3], [10**9] * 4, {}, True, None]
+VALUES = [0, 10**9, float("nan"), "x", [1, 2, 3]]
 MOST_SECONDS = 3.0
 
 
