@@ -54,9 +54,7 @@ def check(request: Any) -> None:
 def check_side(name: str, given: int) -> None:
     if given % SIDES:
         below = given // SIDES * SIDES
-        raise ValueError(
-            f"{name} {given} does not fit the models, which need a multiple of {SIDES}: use {below} or {below + SIDES}"
-        )
+        raise ValueError(f"{name} {given} is no multiple of {SIDES}: use {below} or {below + SIDES}")
 
 
 def check_window(window: int | None, block: int) -> None:

@@ -2,11 +2,15 @@
 plan or one line, never the name of a Python error, at once and without much memory. A new field is attacked by being there."""
 
 import dataclasses
+import json
+import os
+import sys
 import time
 import tracemalloc
 from functools import partial
 
 import pytest
+from PIL import Image
 
 import wan.files.checkpoint  # noqa: F401  torch is not what takes long here
 from mgcli import mg, wan22_app
@@ -178,3 +182,57 @@ def replayed(script: str) -> None:
 def test_what_never_ends_is_not_read_to_its_end(capsys, command):
     assert run(wan22_app.app, [*command, "/dev/zero"]) == 2
     assert "/dev/zero does not end within" in capsys.readouterr().err
+
+
+PROGRAMS = {
+    "true": lambda path: "/bin/true",
+    "text": lambda path: write(path, "hello", 0o644),
+    "text that may run": lambda path: write(path, "hello", 0o755),
+    "a script that fails": lambda path: write(path, "#!/bin/sh\necho no >&2\nexit 234", 0o755),
+    "a script that talks": lambda path: write(path, "#!/bin/sh\nseq 9999", 0o755),
+    "an empty file": lambda path: write(path, "", 0o755),
+    "a folder": lambda path: str(path.parent),
+    "nothing": lambda path: str(path),
+}
+
+
+def write(path, content, mode) -> str:
+    path.write_text(content)
+    path.chmod(mode)
+    return str(path)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_what_is_in_place_of_ffmpeg(tmp_path, capsys, monkeypatch, program):
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", PROGRAMS[program](tmp_path / "ffmpeg"))
+    assert run(mg.app, ["generate", "--output", str(tmp_path / "new" / "a.mp4"), "--num_output_frames", "3"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: no video can be written (") and said.count("\n") == 1, said
+    assert not (tmp_path / "new").exists() or not list((tmp_path / "new").iterdir())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere every name is text")
+def test_a_name_that_is_no_text_is_recorded_and_replayed(tmp_path, capsys):
+    small = ["--height", "32", "--width", "48", "--quiet"]
+    image = tmp_path / os.fsdecode(b"image\xff.png")
+    Image.new("RGB", (64, 48), "teal").save(image)
+    video = tmp_path / os.fsdecode(b"\xe9\xff.mp4")
+    given = ["--output", str(video), "--image", str(image), "--num_output_frames", "3", "--save_latents"]
+    assert run(mg.app, ["generate", *small, *given]) == 0
+    record = json.loads(video.with_suffix(".json").read_text())
+    assert (record["image"], record["request"]["output"]) == (str(image), str(video))
+    assert capsys.readouterr().out.startswith(str(tmp_path))
+    again = ["--script", str(video.with_suffix(".json")), "--output", str(tmp_path / "again.mp4")]
+    assert run(mg.app, ["stream", *small, *again]) == 0
+    assert json.loads((tmp_path / "again.json").read_text())["actions"] == record["actions"]
+
+
+@pytest.mark.parametrize("ending", [".json", "_icon.mp4", "_latents.safetensors"])
+def test_a_folder_where_a_file_belongs_is_noticed_first(tmp_path, capsys, monkeypatch, ending):
+    monkeypatch.setattr("mgcli.game.generation.generate_worlds", None)
+    (tmp_path / f"a{ending}").mkdir()
+    assert (
+        run(mg.app, ["generate", "--output", str(tmp_path / "a.mp4"), "--overwrite", "--num_output_frames", "3"]) == 2
+    )
+    said = capsys.readouterr().err
+    assert f"a{ending} is a folder: choose another name" in said and said.count("\n") == 1

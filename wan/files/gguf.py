@@ -17,6 +17,7 @@ import torch
 
 from wan.files.packed import FORMATS
 from wan.files.stored import REPEAT, Stored, StoredBytes, StoredPacked
+from wan.schema import shown
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
@@ -90,7 +91,7 @@ class Cursor:
     def entry(self) -> Listed:
         name, axes = self.text(), self.number("I")
         if not 0 < axes <= 8:
-            raise self.damaged(f"{axes} axes for {name}")
+            raise self.damaged(f"{axes} axes for {shown(name)}")
         shape = tuple(reversed([self.number("Q") for _ in range(axes)]))
         return Listed(name, shape, self.number("I"), self.number("Q"))
 
