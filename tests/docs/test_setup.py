@@ -38,10 +38,14 @@ def test_the_demo_says_how_to_go_on():
     assert dry("demo").splitlines()[-2:] == ["echo '  . .venv/bin/activate'", "echo '  mg doctor'"]
 
 
+def everywhere(lines: list[str]) -> list[str]:
+    """Packages, without those of one system only."""
+    return [re.split(r"[><=]", line)[0] for line in lines if ";" not in line]
+
+
 def test_no_package_is_asked_for_twice():
-    extras = PROJECT["optional-dependencies"]
-    needed = [re.split(r"[><=;]", line)[0] for line in PROJECT["dependencies"]]
-    optional = [[re.split(r"[><=;]", line)[0] for line in group] for group in extras.values()]
+    needed = everywhere(PROJECT["dependencies"])
+    optional = [everywhere(group) for group in PROJECT["optional-dependencies"].values()]
     assert len(needed) == len(set(needed))
     assert all(len(names) == len(set(names)) and not set(names) & set(needed) for names in optional)
     assert not {"diffusers", "transformers", "pytest", "ruff", "mypy"} & set(needed)
