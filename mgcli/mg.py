@@ -15,6 +15,7 @@ COMMANDS = (
     "frames",
     "bench",
     "download",
+    "convert",
     "doctor",
     "completion",
 )

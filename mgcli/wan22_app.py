@@ -8,7 +8,7 @@ with interruptible():
     from mgcli.app.command_line import command_line
     from mgcli.app.errors import run
 
-COMMANDS = ("t2v", "i2v", "plan", "compare", "wan22_bench", "wan22_download", "completion")
+COMMANDS = ("t2v", "i2v", "plan", "compare", "wan22_bench", "wan22_download", "convert", "completion")
 EXAMPLES = (
     (
         'wan22 t2v -p "Two small red stars drift slowly to the left."',

@@ -46,10 +46,16 @@ def device_available(device: torch.device) -> int:
     """Bytes that we may still take: what is free, what torch keeps for us, and not more than `limit_device` left us."""
     import torch
 
+    device = _numbered(device)
     free, whole = torch.cuda.mem_get_info(device)
     ours = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     allowed = torch.cuda.get_per_process_memory_fraction(device) * whole - torch.cuda.memory_allocated(device)
     return min(free + ours, int(allowed))
+
+
+def available(device: torch.device) -> int:
+    """Bytes, before anything is loaded; of the host where its memory is the device's."""
+    return device_available(device) if device.type == "cuda" else host_available()
 
 
 def limit_device(device: torch.device, gib: float) -> None:
@@ -58,7 +64,14 @@ def limit_device(device: torch.device, gib: float) -> None:
         import torch
 
         whole = torch.cuda.get_device_properties(device).total_memory
-        torch.cuda.set_per_process_memory_fraction(min(1.0, gib * GIB / whole), device)
+        torch.cuda.set_per_process_memory_fraction(min(1.0, gib * GIB / whole), _numbered(device))
+
+
+def _numbered(device: torch.device) -> torch.device:
+    """torch wants to know which, where it counts memory; "cuda" is the present one."""
+    import torch
+
+    return torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
 
 
 def host_available() -> int:

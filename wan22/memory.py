@@ -15,11 +15,13 @@ from wan.device import GIB, device_available, host_available
 from wan.fast.expert import OptimizedWanModel
 from wan.fast.fp8 import quantise
 from wan.fast.offload import RING
+from wan.latents import latent_frames_for, video_frames
 from wan.modules.model import WanModel
 from wan.modules.streaming import StreamedDecoder
 from wan.modules.strip_memory import fewest
 from wan.refusal import Refusal
 from wan22.config import Residency
+from wan22.plan import PlannedVideo
 
 RESIDENCIES: tuple[Residency, ...] = get_args(Residency)  # the fastest first
 
@@ -104,6 +106,31 @@ def auto_residency(needs: Needs, device: torch.device) -> Residency:
     if device.type != "cuda":
         return "one"  # the host's memory is the device's: what has done its work is let go
     return choose_residency(needs, device_available(device), host_available())
+
+
+def check_fits(needs: Needs, video: PlannedVideo, device: torch.device) -> None:
+    """Refuse what the device cannot hold in any residency, naming what it can; on a CPU, what its host has no room for."""
+    own = device.type == "cuda"
+    least, there = (
+        (needs.on_device("disk"), 0.97 * device_available(device)) if own else (needs.activations, host_available())
+    )
+    if least <= there:
+        return
+    tokens = int((there - least + needs.activations) / needs.activations * video.tokens)
+    rows = video.tokens // latent_frames_for(video.request.frame_num)  # of a latent frame
+    frames = video_frames(max(1, tokens // rows))
+    if tokens < rows:
+        raise Refusal(
+            f"{least / GIB:.1f} GiB of memory are the least for this size, even layer by layer; {there / GIB:.1f} are there:"
+            " make it smaller",
+            "size",
+        )
+    raise Refusal(
+        f"{least / GIB:.1f} GiB of memory are the least for {video.request.frame_num} frames of this size, even layer by"
+        f" layer; {there / GIB:.1f} are there, enough for {frames} frames",
+        f"frame_num {frames}",
+        "size",
+    )
 
 
 def explain(phase: Phase, residency: Residency, needs: Needs, tiled: bool) -> Refusal:

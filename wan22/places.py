@@ -6,7 +6,7 @@ model's is said at once and not after minutes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,8 +20,10 @@ from wan.files.single_files import Shelf, foreign, noise_of, the_one, the_pair
 from wan.files.tokenizers import carries_tokenizer
 from wan.files.weights import Weights, open_weights
 from wan.refusal import Refusal
-from wan22.config import PARTS, Task, no_switch
+from wan22.config import PARTS, TASKS, Task, no_switch
 from wan22.plan import Expert
+
+SPOKEN = dict(zip(PARTS, ("high-noise expert", "low-noise expert", "text encoder", "tokenizer", "VAE"), strict=True))
 
 
 @dataclass(frozen=True)
@@ -37,13 +39,6 @@ class Places:
     @property
     def experts(self) -> dict[Expert, Path]:
         return {"high": self.high_noise, "low": self.low_noise}
-
-    def check(self, task: Task) -> None:
-        """That each is what it is taken for."""
-        for path, holds in ((self.text_encoder, TEXT_ENCODER), (self.vae, VAE)):
-            if (found := open_weights(path).holds) != holds:
-                raise ValueError(f"{path} holds {found}; {holds} is needed here")
-        check_not_mixed_up(self.experts, task)
 
     def told(self, folder: Path | None) -> str:
         """What was taken from where, in one line."""
@@ -71,11 +66,12 @@ def find_places(
     _take_tokenizer(found)
     if wanted := [name for name in PARTS if name not in found]:
         if folder is None:
-            raise Refusal(f"{_spoken(wanted)}: not named, and no folder to look in", "ckpt_dir", *wanted)
+            raise Refusal(f"no {_spoken(wanted)} is named, and no folder to look in", "ckpt_dir", *wanted)
         check_two_experts(folder, half)
         found |= _in_release(folder, wanted) if is_release(folder) else _in_files(folder, task, wanted)
+    check_kinds(found, wanted if wanted and folder and not is_release(folder) else ())
     places = Places(**found)
-    places.check(task)
+    check_not_mixed_up(places.experts, task)
     return places
 
 
@@ -90,6 +86,18 @@ def has_experts(folder: Path, task: Task) -> bool:
     """Whether single files in a folder are both experts of this task."""
     shelf = Shelf(folder)
     return all(shelf.experts(noise, task.model.in_dim) for noise in ("high", "low"))
+
+
+def recognised(folder: Path) -> tuple[dict[str, list[Path]], list[str]]:
+    """Every file of a folder that is a part of a known task, by what it is, and what is to be said of those not read."""
+    shelf = Shelf(folder)
+    found = {
+        f"{task.name} {noise} noise": shelf.experts(noise, task.model.in_dim)
+        for task in TASKS.values()
+        for noise in ("high", "low")
+    }
+    found |= {"text encoder": shelf.text_encoders(), "vae": shelf.vaes()}
+    return {what: [file.path for file in files] for what, files in found.items() if files}, list(shelf.unread.values())
 
 
 def _in_release(folder: Path, wanted: list[str]) -> dict[str, Path]:
@@ -111,17 +119,17 @@ def _in_files(folder: Path, task: Task, wanted: list[str]) -> dict[str, Path]:
     }
     missing = [name for name in files if name in wanted and not files[name]]
     if missing:
-        raise Refusal(f"{folder} has no file of {task.name} that is {_spoken(missing)}{_unread(shelf)}", *missing)
+        raise Refusal(f"{folder} has no {_spoken(missing)} of {task.name}{_unread(shelf)}", *missing)
     found: dict[str, Path] = {}
     if {"high_noise", "low_noise"} <= set(wanted):
         found["high_noise"], found["low_noise"] = the_pair(files["high_noise"], files["low_noise"])
     found |= {name: the_one(name, files[name]) for name in files if name in wanted and name not in found}
     if "tokenizer" in wanted:
-        carriers = [file.path for file in files["text_encoder"] if carries_tokenizer(file.path)]
-        own = [path for path in carriers if path == found.get("text_encoder")]
-        if not carriers:
+        encoders = [found.get("text_encoder"), *(file.path for file in files["text_encoder"])]
+        carrier = next((path for path in encoders if path and carries_tokenizer(path)), None)
+        if carrier is None:
             raise Refusal(f"no text encoder in {folder} carries a tokenizer; name a tokenizer.json", "tokenizer")
-        found["tokenizer"] = (own or carriers)[0]
+        found["tokenizer"] = carrier
     return found
 
 
@@ -138,7 +146,14 @@ def _unread(shelf: Shelf) -> str:
 
 
 def _spoken(names: list[str]) -> str:
-    return " or ".join(name.replace("_", " ") for name in names)
+    return " or ".join(SPOKEN[name] for name in names)
+
+
+def check_kinds(found: Mapping[str, Path], recognised: Collection[str]) -> None:
+    """That those which were not taken for what they are are what they were taken for."""
+    for name, holds in (("text_encoder", TEXT_ENCODER), ("vae", VAE)):
+        if name not in recognised and (holds_now := open_weights(found[name]).holds) != holds:
+            raise ValueError(f"{found[name]} holds {holds_now}; {holds} is needed here")
 
 
 def check_two_experts(folder: Path, half: bool) -> None:
@@ -156,8 +171,11 @@ def check_two_experts(folder: Path, half: bool) -> None:
 def check_not_mixed_up(experts: dict[Expert, Path], task: Task) -> None:
     """The two have the same shapes, so names and values are all there is to tell a high-noise expert from a low-noise one."""
     for expert, path in experts.items():
-        if noise_of(path.resolve()) not in (None, expert):  # a link by the right name may lead to the wrong folder
-            raise ValueError(f"the {expert}-noise expert is {path.resolve()}: the two are swapped; exchange them")
+        target = (
+            path.resolve()
+        )  # a link by the right name may lead to the wrong folder; in a cache, to one without a name
+        if (noise_of(target) or noise_of(path)) not in (None, expert):
+            raise ValueError(f"the {expert}-noise expert is {target}: the two are swapped; exchange them")
     if torch.equal(*(modulation(path, task) for path in experts.values())):
         raise ValueError(f"{experts['high']} and {experts['low']} are the same expert twice; download the other one")
 

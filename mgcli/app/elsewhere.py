@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
-from mgcli.app.models import Model, expanded, problems_in
+from mgcli.app.models import MODELS, Model, expanded, problems_in
 
 COMFYUI = "COMFYUI_MODELS"  # the environment variable
 
@@ -34,3 +35,29 @@ def comfyui_models(chosen: Path | None = None) -> Path | None:
     """ComfyUI or its models folder: the one named, else $COMFYUI_MODELS."""
     named = chosen or os.environ.get(COMFYUI)
     return expanded(named) if named else None
+
+
+def report(comfyui: Path | None = None) -> dict[str, Any]:
+    """What is there of the models known by name, for `mg doctor`."""
+    folder = comfyui_models(comfyui)
+    cached = {name: _newest(model) for name, model in MODELS.items() if snapshots(model) and not model.also}
+    return {
+        "hub_cache": {"folder": str(hub_cache()), "models": cached},
+        "comfyui": folder and {"folder": str(folder), **_parts_in(folder)},
+    }
+
+
+def _newest(model: Model) -> dict[str, Any]:
+    folder = in_hub_cache(model) or snapshots(model)[0]
+    found = problems_in(model, folder)
+    return {"folder": str(folder), "complete": not found, "problems": found}
+
+
+def _parts_in(folder: Path) -> dict[str, Any]:
+    """Files by what they are, the one that would be taken first; and those that could not be read."""
+    if not folder.is_dir():
+        return {"files": {}, "unread": [f"no such folder: {folder}"]}
+    from wan22.places import recognised
+
+    files, unread = recognised(folder)
+    return {"files": {what: [str(path) for path in paths] for what, paths in files.items()}, "unread": unread}

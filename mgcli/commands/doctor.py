@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from mgcli.app.console import console
-from mgcli.app.models import MODELS, WHERE_MODELS_LIVE, Model, models_dir, problems
+from mgcli.app.flag import flag
+from mgcli.app.models import MODELS, WHERE_MODELS_LIVE, download_command, models_dir, problems
 from mgcli.app.next_step import with_any
 from mgcli.app.options import ModelsDir
 
 EXAMPLES = (
     ("mg doctor", "what is here, what works, what is missing"),
     ("mg doctor --dir /data/models", "with models in another folder"),
+    ("mg doctor --comfyui ~/ComfyUI", "and which of ComfyUI's files are models known here"),
 )
 
+Comfyui = Annotated[
+    Path | None, flag("ComfyUI's folder, or its models folder.", default="$COMFYUI_MODELS", metavar="FOLDER")
+]
 
-def doctor(dir: ModelsDir = None) -> None:
+
+def doctor(dir: ModelsDir = None, comfyui: Comfyui = None) -> None:
     """Say what this machine has, what works on it, and which models are here."""
-    from mgcli.app import machine
+    from mgcli.app import elsewhere, machine
     from wan.modules.attention import available_backends
 
     root, devices = models_dir(dir), machine.devices()
@@ -29,16 +35,19 @@ def doctor(dir: ModelsDir = None) -> None:
         "attention": available_backends(),
         "ffmpeg": machine.ffmpeg(),
         "disk": machine.disk(root),
-        "models": {name: _model(model, root) for name, model in MODELS.items()},
+        "models": {name: _model(name, root, dir) for name in MODELS},
+        "elsewhere": elsewhere.report(comfyui),
         "can_run": machine.can_run(devices),
     }
     console.result(report, "\n".join(_lines(report)))
     console.next(with_any([name for name, model in report["models"].items() if model["complete"]]))
 
 
-def _model(model: Model, root: Path) -> dict[str, Any]:
+def _model(name: str, root: Path, dir: Path | None) -> dict[str, Any]:
+    model = MODELS[name]
     found = problems(model, root)
-    return {"folder": str(root / model.folder), "complete": not found, "problems": found}
+    remedy = f"{download_command(name)}{f' --dir {dir}' if dir else ''}" if found else None
+    return {"folder": str(root / model.folder), "complete": not found, "problems": found, "remedy": remedy}
 
 
 def _lines(report: dict[str, Any]) -> list[str]:
@@ -53,6 +62,7 @@ def _lines(report: dict[str, Any]) -> list[str]:
         "ffmpeg": [ffmpeg["problem"] or f"{ffmpeg['version']} ({ffmpeg['path']})"],
         "models": [f"looked for in {report['disk']['folder']} ({WHERE_MODELS_LIVE})", *_model_lines(report)],
         "disk": [f"{report['disk']['free_gib']:.1f} GiB free there"],
+        "elsewhere": _elsewhere_lines(report["elsewhere"]),
         "can run": _can_run_lines(report),
     }
     return [
@@ -66,7 +76,30 @@ def _device_lines(report: dict[str, Any]) -> list[str]:
 
 
 def _model_lines(report: dict[str, Any]) -> list[str]:
-    return [f"{name}: {_first(model['problems'])}" for name, model in report["models"].items()]
+    return [f"{name}: {_state(model)}" for name, model in report["models"].items()]
+
+
+def _state(model: dict[str, Any]) -> str:
+    if model["complete"]:
+        return "complete"
+    first, *others = model["problems"]
+    return f"{first}{f' (and {len(others)} more)' if others else ''}; {model['remedy']}"
+
+
+def _elsewhere_lines(report: dict[str, Any]) -> list[str]:
+    cache, comfyui = report["hub_cache"], report["comfyui"]
+    models = {name: f"{_first(model['problems'])} ({model['folder']})" for name, model in cache["models"].items()}
+    cached = [f"{name}: {said}" for name, said in models.items()] or [f"nothing in {cache['folder']}"]
+    return [f"Hugging Face cache: {line}" for line in cached] + _comfyui_lines(comfyui)
+
+
+def _comfyui_lines(comfyui: dict[str, Any] | None) -> list[str]:
+    if comfyui is None:
+        return ["ComfyUI: name its folder with --comfyui or $COMFYUI_MODELS"]
+    folder = Path(comfyui["folder"])
+    shown = {what: [str(Path(path).relative_to(folder)) for path in paths] for what, paths in comfyui["files"].items()}
+    lines = [f"{what}: {', '.join(paths)}" for what, paths in shown.items()] or [f"nothing in {folder}"]
+    return [f"ComfyUI: {line}" for line in [*lines, *(f"not read: {reason}" for reason in comfyui["unread"])]]
 
 
 def _first(problems: list[str]) -> str:

@@ -41,10 +41,16 @@ class VideoSettings(TypedDict, total=False):
     cfg_truncate_high_noise_steps: int
     cfg_truncate_mode: Literal["cond", "uncond", "delta"]
     ckpt_dir: str | Path
+    high_noise: str | Path
+    low_noise: str | Path
+    text_encoder: str | Path
+    tokenizer: str | Path
+    vae: str | Path
     config_path: str | Path
     device: str
     dtype: Dtype
-    residency: Literal["auto", "both", "one", "stream"]
+    residency: Literal["auto", "both", "one", "stream", "disk"]
+    memory: float
     t5_cpu: bool
     vae_tiling: bool
     reference: bool

@@ -45,6 +45,9 @@ def named_checkpoint(named: Path, task: str) -> Path:
         return named
     if name not in VIDEO_MODELS:
         raise ValueError(f"no such folder: {named}; `wan22 download {task}` fetches the released model")
-    if found := problems(MODELS[name], models_dir()):
+    found = problems(MODELS[name], models_dir())
+    if found and (cached := elsewhere.in_hub_cache(MODELS[name])):
+        return cached
+    if found:
         raise ValueError(f"{name} is not whole in {models_dir()} ({found[0]}); `wan22 download {name}` fetches it")
     return models_dir() / MODELS[name].folder

@@ -46,10 +46,10 @@ COMPARISON = Flags("Comparison", {
     "overwrite": OVERWRITE,
 })  # fmt: skip
 IMAGE = Flags("Image", {
-    "image": Flag(Path, "The first frame: an image file of any size. The video takes its shape.", "none, wan22 i2v needs one", metavar="FILE"),
+    "image": Flag(Path, "The first frame: an image file of any size. The video takes its shape.", "none, wan22 i2v needs one or a --video", metavar="FILE"),
     "last_image": Flag(Path, "The last frame too, of the same shape. The model's input has room for it; how well the released weights do it was not seen.", "none", metavar="FILE"),
-    "video": Flag(Path, "In place of --image: a video to go on from. The file holds what is new; the first --overlap of --frame_num are the video's.", "none", metavar="FILE"),
-    "overlap": Flag(int, "How many of its last frames are given, 4n+1: 5 say how things move, 1 says where they are.", "5"),
+    "video": Flag(Path, "In place of --image: a video to go on from. The file holds what is new; the first --overlap of --frame_num are the end of this one.", "none", metavar="FILE"),
+    "overlap": Flag(int, "How many of its last frames are given: 1, 5, 9, 13, ... Several say how things move, 1 says where they are.", "5"),
 })  # fmt: skip
 PROMPT = Flags("Prompt", {
     "prompt": Flag(str, f'What the video shows. The mini knows moving shapes only: "{EXAMPLE}"', "none, a video needs one", (), ("-p",)),
@@ -90,6 +90,7 @@ MACHINE = Flags("Machine", {
     "vae": Flag(Path, "The Wan 2.1 VAE, a file or folder.", "that of the checkpoint folder", metavar="PATH"),
     "device": Flag(str, "Where the models run; cuda:1 is the second GPU.", "auto: the GPU, if there is one", DEVICES),
     "residency": Flag(str, "What is on the GPU at a time: both experts, one of them, or a few layers of one, which come from the host's memory (stream) or from its disk (disk).", "auto, the first that fits", ("auto", "both", "one", "stream", "disk")),
+    "memory": Flag(float, "Take no more than so many GiB of the GPU's memory.", "all that is free", metavar="GIB"),
     "offload_model": Flag(str, "The official script's way to say --residency: True is one, False is both.", "neither", ("True", "False")),
     "t5_cpu": Flag(bool, "Run the text encoder on the CPU."),
     "dtype": Flag(str, "The numbers the experts compute with.", "auto: bfloat16, float32 on a CPU", DTYPES),

@@ -14,7 +14,7 @@ from mgcli.app.presets import find_config, load_preset, resolve
 from mgcli.video import mini
 from mgcli.video.checkpoints import checkpoint_here, named_checkpoint, none_here
 from wan.files.text import read_text
-from wan.schema import typed
+from wan.schema import typed, within
 from wan22.config import PARTS, Request, Residency, find_task, seeded
 from wan22.plan import PlannedVideo, planned
 from wanmini import sizes
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from wan22.image import GivenFrames
 
 MOST_BYTES = 2**20  # of a file of prompts
+MEMORY = (0.5, 10_000.0, 24.0)  # GiB: least, most, usual
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,17 @@ class Wan22Request(Request):
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     residency: Literal["auto"] | Residency = "auto"
+    memory: float | None = None  # GiB of the GPU's at most
     t5_cpu: bool = False
     vae_tiling: bool = False
     reference: bool = False
     attention: str = "auto"
     compile: bool = False
     fp8: bool = False
+
+    def __post_init__(self) -> None:
+        if self.memory is not None:
+            within("memory", self.memory, *MEMORY)
 
     @property
     def named_parts(self) -> dict[str, Path]:
@@ -139,8 +145,14 @@ def checkpoint_folder(request: Wan22Request) -> Path | None:
     if here or named:
         return here
     if request.task != mini.TASK:
-        why = "the mini makes videos from text alone" if of_mini else f"no checkpoint{none_here()}"
-        raise ValueError(f"{why}: `wan22 download {request.task}` fetches one, or name a folder with --ckpt_dir")
+        if of_mini:
+            why = f"the mini makes videos from text alone, no {request.task}"
+            raise ValueError(
+                f"{why}: `wan22 download {request.task}` fetches it, or name another folder with --ckpt_dir"
+            )
+        raise ValueError(
+            f"no checkpoint: `wan22 download {request.task}` fetches it, or name a folder with --ckpt_dir{none_here()}"
+        )
     from wanmini.weights import SCENES
 
     return SCENES

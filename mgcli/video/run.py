@@ -17,13 +17,14 @@ from mgcli.app.outputs import Outputs
 from mgcli.video.checkpoints import none_here
 from mgcli.video.record import write_record
 from mgcli.video.request import Wan22Request, checkpoint_folder
+from wan.device import limit_device
 from wan.fast.speed import Speed
 from wan.files.saving import save_tensors
 from wan.video.writer import VideoWriter
-from wan22.config import ResolvedRequest, find_task, rounding_note
+from wan22.config import Residency, ResolvedRequest, find_task, rounding_note
 from wan22.generation import Generation
 from wan22.image import GivenFrames
-from wan22.memory import auto_residency
+from wan22.memory import auto_residency, check_fits
 from wan22.parts import Parts
 from wan22.pipeline import StepDone
 from wan22.places import Places, find_places, is_release
@@ -62,12 +63,20 @@ def open_generation(request: Wan22Request, videos: list[PlannedVideo], image: Gi
     device, dtype = device_and_dtype(request.device, request.dtype)
     speed = Speed(request.reference, request.attention, request.compile, fp8=request.fp8)
     parts = Parts(find_files(request), find_task(request.task), device, dtype, request.t5_cpu, speed)
-    residency = request.residency
-    if residency == "auto":
-        residency = auto_residency(parts.needs(max(video.tokens for video in videos)), device)
+    if request.memory is not None:
+        limit_device(device, request.memory)
+    residency = fitting_residency(request, videos, parts)
     folder = checkpoint_folder(request) or "files as named"
     log.info(f"{folder}: experts in {str(dtype).removeprefix('torch.')} on {device}, residency {residency}")
     return Generation(parts, videos, residency, image)
+
+
+def fitting_residency(request: Wan22Request, videos: list[PlannedVideo], parts: Parts) -> Residency:
+    """The one that was asked for, or the fastest that fits; what fits in no way is refused before anything is loaded."""
+    longest = max(videos, key=lambda video: video.tokens)
+    needs = parts.needs(longest.tokens)
+    check_fits(needs, longest, parts.device)
+    return auto_residency(needs, parts.device) if request.residency == "auto" else request.residency
 
 
 def find_files(request: Wan22Request) -> Places:
@@ -75,10 +84,10 @@ def find_files(request: Wan22Request) -> Places:
     folder, named = checkpoint_folder(request), request.named_parts
     if folder == SCENES and not request.ckpt_dir:
         none = f"no --ckpt_dir and no {request.task} here{none_here()}"
-        console.say(f"{none}: the mini, a small model of moving shapes")
+        log.info(f"{none}: the mini, a small model of moving shapes")
     places = find_places(folder, find_task(request.task), named, request.enable_half_frame_generation)
     if named or folder is None or not is_release(folder):
-        console.say(places.told(folder))
+        log.info(places.told(folder))
     return places
 
 

@@ -9,6 +9,7 @@ import torch
 from tests.tiny_checkpoints import tiny_expert, write_wan22
 from wan.config import WAN_MODELS
 from wan22.config import TASKS
+from wan22.experts import Where
 from wan22.parts import Parts
 from wan22.places import find_places
 
@@ -21,4 +22,4 @@ def test_the_weights_decide_the_architecture_and_not_a_stale_config(tmp_path, mo
         (folder / expert / "config.json").write_text(json.dumps(asdict(replace(tiny_expert(), **stale))))
     task = TASKS["t2v-A14B"]
     parts = Parts(find_places(folder, task), task, "cpu", torch.float32)
-    assert parts.config == tiny_expert() == parts.load_expert("high", torch.device("cpu")).config
+    assert parts.config == tiny_expert() == parts.load_expert("high", Where(torch.device("cpu"))).config

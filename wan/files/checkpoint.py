@@ -32,7 +32,7 @@ from wan.config import (
 from wan.files.config_files import parse_config, read_config
 from wan.files.key_names import EXPERT, GAME, IMAGE_ENCODER, TEXT_ENCODER, TINY_VAE, VAE
 from wan.files.readers import some
-from wan.files.weights import Finish, Weights, faults, load_into, open_weights
+from wan.files.weights import Finish, Weights, faults, finished_skeleton, load_into, open_weights
 
 if TYPE_CHECKING:
     from wan.modules.causal_model import CausalWanModel
@@ -60,11 +60,13 @@ PLACES = {
     "high_noise": ("high_noise_model", "transformer"),
     "low_noise": ("low_noise_model", "transformer_2"),
     "text_encoder": ("models_t5_umt5-xxl-enc-bf16.pth", "models_t5_umt5-xxl-enc-bf16.safetensors", "text_encoder"),
-    "tokenizer": ("google/umt5-xxl/tokenizer.json", "tokenizer/tokenizer.json"),
+    "tokenizer": (
+        "google/umt5-xxl/tokenizer.json", "tokenizer/tokenizer.json", "google/umt5-xxl/spiece.model", "tokenizer/spiece.model",
+    ),
     "vae": ("Wan2.1_VAE.pth", "Wan2.1_VAE.safetensors", "vae"),
     "clip": ("models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth", "image_encoder"),
     "tiny_vae": ("taew2_1.pth", "taew2_1.safetensors"),
-}
+}  # fmt: skip
 
 
 def find_in(folder: Path | str, *needed: str) -> dict[str, Path]:
@@ -94,16 +96,10 @@ def detect_mode(weights: Weights) -> str:
     raise ValueError(f"{weights.path} has {has}, as none of {', '.join(CAUSAL_MODELS)} has; use one of these")
 
 
-def load_causal(
-    path: Path | str,
-    *,
-    device: Device,
-    dtype: torch.dtype,
-    cls: type[CausalWanModel] | None = None,
-    mode: str | None = None,
-    finish: Finish | None = None,
-) -> tuple[CausalWanModel, str]:
-    """A Matrix-Game model and its mode.
+def open_causal(
+    path: Path | str, mode: str | None = None, cls: type[CausalWanModel] | None = None
+) -> tuple[CausalWanModel, Weights, str]:
+    """A Matrix-Game model without memory, its weights, and its mode.
 
     The config.json of the releases are stale and have in common that they leave out the attention window: one without
     `local_attn_size` is not tried.
@@ -115,8 +111,37 @@ def load_causal(
     if mode not in (None, found):
         raise ValueError(f"{path} is a {found} model, not {mode}; ask for {found} or name the {mode} weights")
     configs = _configs(CausalConfig, weights, CAUSAL_MODELS[found], must_state="local_attn_size")
-    model = _choose(cls or CausalWanModel, configs, weights)
+    return _choose(cls or CausalWanModel, configs, weights), weights, found
+
+
+def load_causal(
+    path: Path | str,
+    *,
+    device: Device,
+    dtype: torch.dtype,
+    cls: type[CausalWanModel] | None = None,
+    mode: str | None = None,
+    finish: Finish | None = None,
+) -> tuple[CausalWanModel, str]:
+    model, weights, found = open_causal(path, mode, cls)
     return load_into(model, weights, dtype=dtype, device=device, finish=finish), found
+
+
+def open_wan(
+    path: Path | str, model_type: str | None = None, cls: type[WanModel] | None = None
+) -> tuple[WanModel, Weights]:
+    """One expert of Wan2.2 A14B without memory, and its weights: "t2v" or "i2v" by the condition it reads beside the latents.
+    Which of the two experts a file is (high or low noise) does not show in it."""
+    from wan.modules.model import WanModel
+
+    weights = _must_hold(open_weights(path), EXPERT)
+    configs = _configs(WanConfig, weights, *WAN_MODELS.values())
+    configs = [replace(c, model_type="i2v" if c.in_dim > c.out_dim else "t2v") for c in configs]
+    model = _choose(cls or WanModel, configs, weights)
+    found = model.config.model_type
+    if model_type not in (None, found):
+        raise ValueError(f"{path} is a {found} expert, not {model_type}; ask for {found} or name {model_type} weights")
+    return model, weights
 
 
 def load_wan(
@@ -128,38 +153,19 @@ def load_wan(
     model_type: str | None = None,
     finish: Finish | None = None,
 ) -> WanModel:
-    """One expert of Wan2.2 A14B, "t2v" or "i2v" by the condition it reads beside the latents. Which of the two experts
-    a file is (high or low noise) does not show in it."""
-    weights = _must_hold(open_weights(path), EXPERT)
-    model = _choose_wan(weights, cls)
-    found = model.config.model_type
-    if model_type not in (None, found):
-        raise ValueError(f"{path} is a {found} expert, not {model_type}; ask for {found} or name {model_type} weights")
+    model, weights = open_wan(path, model_type, cls)
     return load_into(model, weights, dtype=dtype, device=device, finish=finish)
 
 
 def wan_config(path: Path | str) -> WanConfig:
     """The architecture that `load_wan` finds in the weights, without loading them."""
-    return _choose_wan(_must_hold(open_weights(path), EXPERT)).config
+    return open_wan(path)[0].config
 
 
 def skeleton(path: Path | str, dtype: torch.dtype, cls: type[WanModel], finish: Finish) -> WanModel:
     """What `load_wan` would make, without memory: for counting."""
-    weights = _must_hold(open_weights(path), EXPERT)
-    model = _choose_wan(weights, cls).to(dtype)
-    if finish.hold:
-        finish.hold(model, weights)
-    for block in model.blocks if finish.block else ():
-        finish.block(block)  # type: ignore[misc]
-    return model
-
-
-def _choose_wan(weights: Weights, cls: type[WanModel] | None = None) -> WanModel:
-    from wan.modules.model import WanModel
-
-    configs = _configs(WanConfig, weights, *WAN_MODELS.values())
-    configs = [replace(c, model_type="i2v" if c.in_dim > c.out_dim else "t2v") for c in configs]
-    return _choose(cls or WanModel, configs, weights)
+    model, weights = open_wan(path, cls=cls)
+    return finished_skeleton(model, weights, dtype, finish)
 
 
 def load_vae(path: Path | str, *, device: Device, dtype: torch.dtype) -> WanVAE:

@@ -42,7 +42,7 @@ Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Entry:
+class Listed:
     name: str
     shape: Shape
     type: int
@@ -87,12 +87,12 @@ class Cursor:
             return list(struct.unpack(f"<{code}", self.bytes(struct.calcsize(f"<{code}"))))
         return [self.value(inner, depth + 1) for _ in range(count)]
 
-    def entry(self) -> Entry:
+    def entry(self) -> Listed:
         name, axes = self.text(), self.number("I")
         if not 0 < axes <= 8:
             raise self.damaged(f"{axes} axes for {name}")
         shape = tuple(reversed([self.number("Q") for _ in range(axes)]))
-        return Entry(name, shape, self.number("I"), self.number("Q"))
+        return Listed(name, shape, self.number("I"), self.number("Q"))
 
     def damaged(self, what: str) -> ValueError:
         return ValueError(f"{self.path} has a damaged header ({what}); download it again")
@@ -123,7 +123,7 @@ def _open(path: Path) -> tuple[dict[str, Stored], dict[str, Any]]:
     return stored, facts
 
 
-def _read_header(cursor: Cursor) -> tuple[dict[str, Any], list[Entry]]:
+def _read_header(cursor: Cursor) -> tuple[dict[str, Any], list[Listed]]:
     magic, version = cursor.bytes(4), cursor.number("I")
     assert magic == MAGIC
     if version not in VERSIONS:
@@ -138,7 +138,7 @@ def _read_header(cursor: Cursor) -> tuple[dict[str, Any], list[Entry]]:
     return known, [cursor.entry() for _ in range(tensors)]
 
 
-def _tensors(cursor: Cursor, entries: list[Entry], start: int, facts: dict[str, Any]) -> Iterator[tuple[str, Stored]]:
+def _tensors(cursor: Cursor, entries: list[Listed], start: int, facts: dict[str, Any]) -> Iterator[tuple[str, Stored]]:
     for entry in entries:
         elements = math.prod(entry.shape)
         shape = _original(cursor, entry, facts)
@@ -152,14 +152,14 @@ def _tensors(cursor: Cursor, entries: list[Entry], start: int, facts: dict[str, 
             yield entry.name, StoredPacked(cursor.path, shape, FORMATS[PACKED[entry.type]], offset)
 
 
-def _original(cursor: Cursor, entry: Entry, facts: dict[str, Any]) -> Shape:
+def _original(cursor: Cursor, entry: Listed, facts: dict[str, Any]) -> Shape:
     shape = facts.get(ORIGINAL_SHAPE + entry.name, entry.shape)
     if not all(isinstance(n, int) for n in shape) or math.prod(shape) != math.prod(entry.shape):
         raise cursor.damaged(f"{entry.name} is {entry.shape} and was {shape}")
     return tuple(shape)
 
 
-def _bytes(cursor: Cursor, entry: Entry, elements: int) -> int:
+def _bytes(cursor: Cursor, entry: Listed, elements: int) -> int:
     if entry.type in PLAIN:
         return elements * PLAIN[entry.type].itemsize
     if entry.type not in PACKED:

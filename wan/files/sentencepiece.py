@@ -108,7 +108,7 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 
 def from_facts(path: Path, facts: dict[str, Any]) -> SentencePieces:
     """What a GGUF file says of its tokens; llama.cpp calls the unigram kind by the model that has it."""
-    if facts.get(f"{GGUF}model") != "t5":
+    if not says_tokens(facts):
         raise ValueError(f"{path} {NOT_TOKENS}; name the tokenizer.json of google/umt5-xxl")
     rows = {"tokens": str, "scores": float, "token_type": int, "precompiled_charsmap": int}
     given = {name: facts.get(GGUF + name, []) for name in rows}
@@ -122,6 +122,10 @@ def from_facts(path: Path, facts: dict[str, Any]) -> SentencePieces:
     texts, scores, types, charsmap = given.values()
     prefix, single = (bool(facts.get(GGUF + name, True)) for name in ("add_space_prefix", "remove_extra_whitespaces"))
     return SentencePieces(texts, scores, types, unknown, bytes(value & 255 for value in charsmap), prefix, single)
+
+
+def says_tokens(facts: dict[str, Any]) -> bool:
+    return bool(facts.get(f"{GGUF}model") == "t5")
 
 
 def _all(kind: type, row: Any) -> bool:

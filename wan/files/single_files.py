@@ -14,7 +14,7 @@ from pathlib import Path
 
 from wan.files.key_names import EXPERT, TEXT_ENCODER, VAE
 from wan.files.readers import SHARD, some
-from wan.files.weights import Weights, open_weights
+from wan.files.weights import UnknownModel, Weights, open_weights
 from wan.refusal import Refusal
 
 ROOTS = ("", "models", "split_files")  # ComfyUI itself, its models/, and a repository repackaged for it
@@ -85,6 +85,8 @@ class Shelf:
         for path in weights_under(folder):
             try:
                 self._weights[path] = open_weights(path)
+            except UnknownModel:
+                continue
             except (ValueError, OSError) as error:
                 self.unread[path] = str(error)
 

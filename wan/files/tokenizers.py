@@ -12,8 +12,9 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer
 
+from wan.files.gguf import MAGIC, gguf_facts
 from wan.files.readers import HEADER_LIMIT, open_tensors
-from wan.files.sentencepiece import parse_model, tokenizer_of
+from wan.files.sentencepiece import from_facts, parse_model, says_tokens, tokenizer_of
 
 IN_A_FOLDER = ("tokenizer.json", "spiece.model")
 PACKED_IN = "spiece_model"
@@ -25,8 +26,9 @@ def open_tokenizer(path: Path) -> Tokenizer:
     path = next((path / name for name in IN_A_FOLDER if (path / name).is_file()), path)
     if not path.is_file():
         raise FileNotFoundError(f"no tokenizer at {path}; {KINDS} is needed")
-    with path.open("rb") as file:
-        start = file.read(32)
+    start = _start(path)
+    if start.startswith(MAGIC):
+        return tokenizer_of(path, from_facts(path, gguf_facts(path)))
     if _holds_tensors(start):
         return tokenizer_of(path, parse_model(path, _packed_in(path)))
     if start.startswith(b"\n") and not start.lstrip().startswith(b"{"):  # the first piece of a SentencePiece model
@@ -38,9 +40,15 @@ def carries_tokenizer(path: Path) -> bool:
     """Whether a file of weights has a tokenizer in it."""
     if not path.is_file():
         return False
-    with path.open("rb") as file:
-        start = file.read(32)
+    start = _start(path)
+    if start.startswith(MAGIC):
+        return says_tokens(gguf_facts(path))
     return _holds_tensors(start) and PACKED_IN in open_tensors(path)
+
+
+def _start(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(32)
 
 
 def _holds_tensors(start: bytes) -> bool:

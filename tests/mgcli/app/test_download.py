@@ -5,6 +5,7 @@ import io
 import json
 import re
 import shutil
+import struct
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,7 +16,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from mgcli import mg
+from mgcli import mg, wan22_app
 from mgcli.app import models
 from mgcli.app.downloads import RemoteFile, Web, digest_of, missing, require_space, size_text, verify
 from mgcli.app.errors import run
@@ -46,7 +47,7 @@ class FolderHub:
 
     def sibling(self, path: Path, name: Path) -> SimpleNamespace:
         """Weights lie in LFS, which has their SHA-256; the rest in git, which has an id of its own for them."""
-        lfs = SimpleNamespace(sha256=digest_of(path, 64)) if path.suffix == ".safetensors" else None
+        lfs = SimpleNamespace(sha256=digest_of(path, 64)) if path.suffix in (".safetensors", ".gguf") else None
         return SimpleNamespace(
             rfilename=str(name), size=path.stat().st_size, lfs=lfs, blob_id="0" * 40 if lfs else digest_of(path, 40)
         )
@@ -90,6 +91,52 @@ def test_only_what_is_needed_and_only_once(hub: FolderHub, tmp_path: Path, capsy
     hub.fetched.clear()
     assert run(mg.app, ["download", "universal"]) == 0
     assert hub.fetched == [] and "complete: " in capsys.readouterr().out
+
+
+GGUF = b"GGUF" + struct.pack("<IQQ", 3, 0, 0)
+
+
+def publish(hub: FolderHub, model: Model) -> None:
+    """Every file of a model, and one that nobody asked for, where it is published."""
+    for one in (model, *model.also):
+        for name in (*one.files, "README.md"):
+            path = hub.root / one.source / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(GGUF if path.suffix == ".gguf" else safetensors_bytes())
+
+
+@pytest.mark.parametrize("name", ["t2v-A14B-fp8", "i2v-A14B-fp8", "t2v-A14B-Q4_K_M", "i2v-A14B-Q4_K_M"])
+def test_repackaged_models_come_whole_from_all_who_publish_them(
+    hub: FolderHub, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+):
+    model = MODELS[name]
+    publish(hub, model)
+    assert run(wan22_app.app, ["download", name, "--dry_run", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert len(report["files"]) == 4 and all(file["size"] for file in report["files"]) and not hub.fetched
+    assert run(wan22_app.app, ["download", name]) == 0
+    root = tmp_path / "models"
+    assert problems(model, root) == [] and len(hub.fetched) == 4 and not (root / model.folder / "README.md").exists()
+    # the other kind has text encoder and VAE already
+    other = name.replace("t2v", "T").replace("i2v", "t2v").replace("T", "i2v")
+    publish(hub, MODELS[other])
+    hub.fetched.clear()
+    assert run(wan22_app.app, ["download", other]) == 0
+    assert len(hub.fetched) == 2 and problems(MODELS[other], root) == []
+    # a damaged file is as little kept as of any model
+    encoder = next(path for path in (root / model.folder).rglob("*umt5*"))
+    encoder.unlink()
+    hub.damages = str(encoder.relative_to(root / model.folder))
+    assert run(wan22_app.app, ["download", name]) == 2
+    assert "has another content" in capsys.readouterr().err and not encoder.exists()
+
+
+def test_a_repository_that_is_gone_from_one_of_several_is_named(hub: FolderHub, capsys: pytest.CaptureFixture[str]):
+    model = MODELS["t2v-A14B-Q4_K_M"]
+    publish(hub, model)
+    shutil.rmtree(hub.root / "city96")
+    assert run(mg.app, ["download", "t2v-A14B-Q4_K_M"]) == 2
+    assert "city96/umt5-xxl-encoder-gguf no longer has umt5-xxl-encoder-Q8_0.gguf" in capsys.readouterr().err
 
 
 def test_dry_run_lists_and_fetches_nothing(hub: FolderHub, tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -1,6 +1,5 @@
 """`wan22` on the files that people have: ComfyUI's folder, files named one by one, what the Hugging Face cache holds."""
 
-import gc
 import json
 import shutil
 from collections.abc import Callable
@@ -8,13 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from mgcli import wan22_app
 from mgcli.app.errors import run
 from mgcli.video.request import wan22_request
 from mgcli.video.run import find_files
-from tests.tiny_checkpoints import single_file, spiece_model, text_encoder_key, write_comfyui, write_wan22
+from tests.tiny_checkpoints import WORDS, single_file, spiece_model, text_encoder_key, write_comfyui, write_wan22
 from wan22.config import PARTS
 from wan22.places import Places
 
@@ -36,7 +36,6 @@ Call = Callable[..., tuple[int, dict, str]]
 
 @pytest.fixture(scope="module")
 def official(tmp_path_factory) -> dict[str, Path]:
-    gc.freeze()  # every model that is let go is a collection, through all that was imported
     root = tmp_path_factory.mktemp("official")
     return {kind: write_wan22(root / kind, kind) for kind in ("t2v", "i2v")}
 
@@ -177,8 +176,20 @@ def test_a_folder_without_this_model_is_passed_over_in_words(wan22, official, tm
     code, data, err = wan22()
     assert code == 2 and "the mini" in data["error"]  # which knows no cats
     code, data, err = wan22("--ckpt_dir", folder)
-    assert code == 2 and "has no file of t2v-A14B that is high noise or low noise" in data["error"]
+    assert code == 2 and "has no high-noise expert or low-noise expert of t2v-A14B" in data["error"]
     assert data["error"].endswith("(--high_noise, --low_noise)")
+
+
+def test_image_to_video_takes_its_own_from_a_folder_of_both(wan22, official, tmp_path):
+    folder = write_comfyui(write_comfyui(tmp_path / "models_of_both", official["t2v"]), official["i2v"], "i2v")
+    Image.new("RGB", (64, 32), (90, 20, 40)).save(tmp_path / "start.png")
+    made = []
+    for place in (official["i2v"], folder):
+        code, data, err = wan22("--ckpt_dir", place, "--image", tmp_path / "start.png", command="i2v")
+        assert code == 0, err
+        made.append(latents(data))
+    assert torch.equal(*made)
+    assert "high_noise diffusion_models/wan2.2_i2v_high_noise_14B_fp16.safetensors" in err
 
 
 def test_a_release_in_the_hugging_face_cache_is_found(wan22, official, wanted, tmp_path, monkeypatch):
@@ -233,22 +244,22 @@ def test_what_is_wrong_is_one_line(wan22, comfyui, official, tmp_path):
         code, data, err = wan22(*flags(files | changed))
         assert code == 2 and said in data["error"] and "\n" not in data["error"], (changed, data)
     for names, said in [
-        (("high_noise", "low_noise", "text_encoder"), "vae: not named, and no folder to look in (--ckpt_dir, --vae)"),
-        (("vae",), "high noise or low noise or text encoder or tokenizer: not named"),
+        (("high_noise", "low_noise", "text_encoder"), "no VAE is named, and no folder to look in (--ckpt_dir, --vae)"),
+        (("vae",), "no high-noise expert or low-noise expert or text encoder or tokenizer is named"),
     ]:
         code, data, err = wan22(*flags(files, *names))
         assert code == 2 and said in data["error"], data
     code, data, err = wan22(*flags(files | {"text_encoder": bare}, "high_noise", "low_noise", "text_encoder", "vae"))
-    assert code == 2 and "tokenizer: not named, and no folder to look in (--ckpt_dir, --tokenizer)" in data["error"]
+    assert code == 2 and "no tokenizer is named, and no folder to look in (--ckpt_dir, --tokenizer)" in data["error"]
 
 
 @pytest.mark.parametrize(
     ("gone", "said"),
     [
-        ("diffusion_models/*low*", "has no file of t2v-A14B that is low noise (--low_noise)"),
-        ("text_encoders/*", "that is text encoder (--text_encoder)"),
-        ("vae/*", "that is vae (--vae)"),
-        ("*/*", "that is high noise or low noise or text encoder or vae"),
+        ("diffusion_models/*low*", "has no low-noise expert of t2v-A14B (--low_noise)"),
+        ("text_encoders/*", "has no text encoder of t2v-A14B (--text_encoder)"),
+        ("vae/*", "has no VAE of t2v-A14B (--vae)"),
+        ("*/*", "no high-noise expert or low-noise expert or text encoder or VAE of"),
     ],
 )
 def test_what_a_folder_lacks_is_named_with_its_flag(wan22, comfyui, gone, said):
@@ -278,6 +289,69 @@ def test_a_pair_stored_differently_is_taken_and_said(wan22, comfyui):
     save_file({name: tensor.bfloat16() for name, tensor in load_file(low).items()}, low)
     code, data, err = wan22("--ckpt_dir", comfyui)
     assert code == 0 and "the two experts are stored differently" in err
+
+
+def test_gguf_files_on_comfyui_s_shelves(wan22, official, tmp_path, wanted):
+    """The experts, and a text encoder with its tokenizer among its facts; the smaller size is not taken."""
+    gguf = pytest.importorskip("gguf", reason="the independent writer of these files")
+    models = tmp_path / "models_of_gguf"
+    write_comfyui(models, official["t2v"])
+    for path in [
+        *(models / "diffusion_models").glob("*.safetensors"),
+        *(models / "text_encoders").glob("*.safetensors"),
+    ]:
+        path.unlink()
+    for noise in ("High", "Low"):
+        state = load_file(official["t2v"] / f"{noise.lower()}_noise_model" / "diffusion_pytorch_model.safetensors")
+        for size in ("F32", "F16"):
+            file = models / "unet" / f"{noise}Noise" / f"Wan2.2-T2V-A14B-{noise}Noise-{size}.gguf"
+            write_gguf_file(gguf, file, "wan", state, rounded=size == "F16")
+            shutil.copy(models / "diffusion_models" / "config.json", file.parent)
+    state = load_file(official["t2v"] / "text_encoder" / "model.safetensors")
+    names = {llama_name(name): tensor for name, tensor in state.items()}
+    write_gguf_file(gguf, models / "clip" / "umt5-xxl-encoder-F32.gguf", "t5encoder", names, tokens=WORDS)
+    shutil.copy(models / "text_encoders" / "config.json", models / "clip")
+    code, data, err = wan22("--ckpt_dir", models)
+    assert code == 0 and torch.equal(latents(data), wanted), err
+    assert "high_noise unet/HighNoise/Wan2.2-T2V-A14B-HighNoise-F32.gguf" in err
+    # the two of a model may be of different kinds
+    high = official["t2v"] / "high_noise_model"
+    code, data, err = wan22("--ckpt_dir", models, "--high_noise", high)
+    assert code == 0 and torch.equal(latents(data), wanted), err
+
+
+def write_gguf_file(gguf, path: Path, architecture: str, state, rounded: bool = False, tokens=()) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = gguf.GGUFWriter(path, architecture)
+    for name, tensor in state.items():
+        if tensor.dim() > 4:  # as files have it: the format ends at four axes
+            writer.add_array(f"comfy.gguf.orig_shape.{name}", list(tensor.shape))
+            tensor = tensor.flatten(1)
+        writer.add_tensor(name, tensor.half().numpy() if rounded and tensor.dim() > 1 else tensor.numpy())
+    if tokens:
+        writer.add_tokenizer_model("t5")
+        writer.add_token_list(list(tokens))
+        writer.add_token_scores([-float(i) for i in range(len(tokens))])
+        writer.add_token_types([3, 3, 2] + [1] * (len(tokens) - 3))
+        writer.add_unk_token_id(2)
+    for write in (
+        writer.write_header_to_file,
+        writer.write_kv_data_to_file,
+        writer.write_tensors_to_file,
+        writer.close,
+    ):
+        write()
+
+
+def llama_name(name: str) -> str:
+    """Of a tensor of the text encoder, in the words of llama.cpp."""
+    for ours, theirs in (
+        (".pos_embedding.embedding.", ".attn_rel_b."), ("token_embedding.", "token_embd."), (".norm1.", ".attn_norm."),
+        (".norm2.", ".ffn_norm."), (".attn.", ".attn_"), (".ffn.gate.0.", ".ffn_gate."), (".ffn.fc1.", ".ffn_up."),
+        (".ffn.fc2.", ".ffn_down."), ("blocks.", "enc.blk."),
+    ):  # fmt: skip
+        name = name.replace(ours, theirs)
+    return "enc.output_norm.weight" if name == "norm.weight" else name
 
 
 def test_plan_takes_the_same_flags(wan22, capsys):

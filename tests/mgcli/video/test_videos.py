@@ -354,6 +354,7 @@ def test_a_video_in_strips_is_the_same_video(folders, frame_num):
     for _ in generation.steps():
         pass
     whole, strips = (list(generation.frames(0, little)) for little in (False, True))
+    assert generation.strips == [2]
     assert [len(chunk) for chunk in whole] == [len(chunk) for chunk in strips]
     whole, strips = (np.concatenate(chunks).astype(int) for chunks in (whole, strips))
     assert strips.shape == (frame_num, 64, 96, 3) and abs(whole - strips).max() <= 1
@@ -366,11 +367,14 @@ def test_without_a_checkpoint_released_sizes_and_images_say_how_to_get_one(capsy
     assert "Leave --size out" in said and "`wan22 download t2v-A14B` fetches the released model" in said
     Image.new("RGB", (64, 40)).save(tmp_path / "start.png")
     image = ["i2v", "--prompt", "a cat", "--image", str(tmp_path / "start.png")]
-    for folder, why in (([], "no checkpoint"), (["--ckpt_dir", "mini"], "the mini makes videos from text alone")):
+    for folder, why in (
+        ([], "no checkpoint"),
+        (["--ckpt_dir", "mini"], "the mini makes videos from text alone, no i2v-A14B"),
+    ):
         assert run(wan22_app.app, [*image, *folder]) == 2
-        assert f"{why}: `wan22 download i2v-A14B` fetches one, or name a folder" in capsys.readouterr().err
+        assert f"{why}: `wan22 download i2v-A14B` fetches it, or name a" in capsys.readouterr().err
     assert run(wan22_app.app, [*image, "--ckpt_dir", "i2v-A14B"]) == 2
-    assert "no such folder: i2v-A14B; `wan22 download i2v-A14B` fetches" in capsys.readouterr().err
+    assert "i2v-A14B is not whole in" in capsys.readouterr().err
 
 
 UNKNOWN = {

@@ -7,7 +7,6 @@ import torch
 from wan.fast.kernels import packed
 from wan.files.packed import FORMATS, unpack
 
-gguf = pytest.importorskip("gguf")
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -23,6 +22,7 @@ def random_blocks(format, count=67, seed=0):
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_equals_the_gguf_package_to_the_bit(name):
+    gguf = pytest.importorskip("gguf")
     blocks = random_blocks(FORMATS[name])
     want = gguf.quants.dequantize(blocks, gguf.GGMLQuantizationType[name]).astype(np.float32)
     got = torch.empty(want.shape)
@@ -32,6 +32,7 @@ def test_equals_the_gguf_package_to_the_bit(name):
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_sizes_are_those_of_the_gguf_package(name):
+    gguf = pytest.importorskip("gguf")
     assert (FORMATS[name].elements, FORMATS[name].size) == gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[name]]
 
 

@@ -4,11 +4,12 @@ import io
 import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from wan.files.sentencepiece import check_charsmap, parse_model, tokenizer_of
+from wan.files.sentencepiece import SentencePieces, check_charsmap, from_facts, parse_model, tokenizer_of
 from wan.files.tokenizers import carries_tokenizer, open_tokenizer
 from wan.text import Tokenizer, clean
 
@@ -88,6 +89,41 @@ def test_ids_are_those_of_transformers(umt5):
         assert tokenizer([prompt]).ids.tolist() == [peer(clean(prompt)).input_ids], prompt
 
 
+def in_gguf(folder: Path, model: SentencePieces, kind: str = "t5") -> Path:
+    """As llama.cpp's converter writes it, with rows of padding up to those of the embedding."""
+    gguf = pytest.importorskip("gguf", reason="the independent writer of these files")
+    writer = gguf.GGUFWriter(folder / "umt5-xxl-encoder-Q8_0.gguf", "t5encoder")
+    writer.add_tokenizer_model(kind)
+    writer.add_token_list([*model.texts, "[PAD0]", "[PAD1]"])
+    writer.add_token_scores([*model.scores, -10000.0, -10000.0])
+    writer.add_token_types([*model.types, 5, 5])
+    writer.add_precompiled_charsmap(model.charsmap)
+    writer.add_add_space_prefix(model.dummy_prefix)
+    writer.add_remove_extra_whitespaces(model.single_spaces)
+    writer.add_unk_token_id(model.unknown)
+    writer.add_tensor("enc.blk.0.attn_q.weight", np.zeros((2, 2), np.float32))
+    for write in (
+        writer.write_header_to_file,
+        writer.write_kv_data_to_file,
+        writer.write_tensors_to_file,
+        writer.close,
+    ):
+        write()
+    return folder / "umt5-xxl-encoder-Q8_0.gguf"
+
+
+def test_a_gguf_file_makes_the_same_tokenizer(umt5, tmp_path):
+    file = in_gguf(tmp_path, parse_model(umt5, umt5.read_bytes()))
+    tokenizer, same = open_tokenizer(file), open_tokenizer(umt5)
+    for prompt in [*PROMPTS, "[PAD1]"]:
+        assert tokenizer.encode(prompt).ids == same.encode(prompt).ids
+    assert carries_tokenizer(file)
+    other = in_gguf(tmp_path, parse_model(umt5, umt5.read_bytes()), kind="llama")
+    assert not carries_tokenizer(other)
+    with pytest.raises(ValueError, match="Q8_0.gguf has no SentencePiece model of the unigram kind"):
+        open_tokenizer(other)
+
+
 def test_every_file_that_carries_a_model_makes_the_same_tokenizer(umt5, tmp_path):
     weights = packed(tmp_path, umt5.read_bytes())
     open_tokenizer(umt5).save(str(tmp_path / "tokenizer.json"))
@@ -157,24 +193,18 @@ def test_a_table_that_leads_out_of_itself_is_refused(umt5):
             check_charsmap(umt5, broken)
 
 
-def test_gguf_facts_make_the_same_tokenizer(umt5):
-    from wan.files.sentencepiece import from_facts
-
+def test_damaged_facts_are_one_sentence(umt5):
     model = parse_model(umt5, umt5.read_bytes())
-    padding = [f"[PAD{i}]" for i in range(3)]  # up to the rows of the embedding
     facts = {
-        "model": "t5", "tokens": model.texts + padding, "scores": model.scores + [-10000.0] * 3, "token_type": model.types + [5] * 3,
-        "precompiled_charsmap": list(model.charsmap), "add_space_prefix": True, "remove_extra_whitespaces": True,
+        "model": "t5", "tokens": model.texts, "scores": model.scores, "token_type": model.types, "precompiled_charsmap": [],
     }  # fmt: skip
     facts = {f"tokenizer.ggml.{name}": value for name, value in facts.items()}
-    tokenizer, same = tokenizer_of(umt5, from_facts(umt5, facts)), open_tokenizer(umt5)
-    for prompt in [*PROMPTS, "[PAD1]"]:
-        assert tokenizer.encode(prompt).ids == same.encode(prompt).ids
+    tokenizer_of(umt5, from_facts(umt5, facts))
     for name, value, said in (
         ("model", "llama", "no SentencePiece model"),
         ("tokens", [1], "does not say what its tokens are .tokens"),
         ("scores", [0.0], "of different number"),
-        ("tokens", ["a\udcff", *model.texts[1:], *padding], "damaged"),
+        ("tokens", ["a\udcff", *model.texts[1:]], "damaged"),
         ("unknown_token_id", "2", "does not say"),
         ("unknown_token_id", 10000, "no tokens of a text encoder"),
         ("precompiled_charsmap", "text", "precompiled_charsmap"),
