@@ -63,6 +63,7 @@ check: $(READY_DEV) ## lint, formatting and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --platform win32 --cache-dir .mypy_cache/windows
 
 bench: $(READY_DEV) ## measure speed on this machine
 	$(BIN)/mg bench
