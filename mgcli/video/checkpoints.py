@@ -14,14 +14,15 @@ from wan22.config import TASKS
 
 
 def checkpoint_here(task: str) -> Path | None:
-    for name in VIDEO_MODELS:
-        if name.startswith(task) and not problems(MODELS[name], models_dir()):
-            return models_dir() / MODELS[name].folder
-    cached = elsewhere.in_hub_cache(MODELS[task])
+    models = [MODELS[name] for name in VIDEO_MODELS if name.startswith(task)]
+    for model in models:
+        if not problems(model, models_dir()):
+            return models_dir() / model.folder
+    for model in models:
+        if cached := elsewhere.in_hub_cache(model):
+            return cached
     comfyui = elsewhere.comfyui_models()
-    if cached or comfyui is None:
-        return cached
-    return comfyui if _both_experts(comfyui, task) else None
+    return comfyui if comfyui and _both_experts(comfyui, task) else None
 
 
 @lru_cache(maxsize=8)

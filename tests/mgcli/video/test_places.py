@@ -202,6 +202,7 @@ def test_a_release_in_the_hugging_face_cache_is_found(wan22, official, wanted, t
     code, data, err = wan22()
     assert code == 0 and torch.equal(latents(data), wanted), err
     assert data["videos"][0]["checkpoint"] == str(snapshots / "abc")
+    assert found() == found(ckpt_dir=Path("t2v-A14B"))
     shutil.rmtree(snapshots / "abc" / "low_noise_model")
     code, data, err = wan22()
     assert code == 2 and "the mini" in data["error"]
@@ -289,6 +290,16 @@ def test_a_pair_stored_differently_is_taken_and_said(wan22, comfyui):
     save_file({name: tensor.bfloat16() for name, tensor in load_file(low).items()}, low)
     code, data, err = wan22("--ckpt_dir", comfyui)
     assert code == 0 and "the two experts are stored differently" in err
+    # one that was named has the other of its kind beside it
+    high = files_of(comfyui)["high_noise"]
+    half = comfyui / "unet" / "wan2.2_t2v_high_noise_14B_fp8_scaled.safetensors"
+    half.parent.mkdir()
+    save_file({name: tensor.bfloat16() for name, tensor in load_file(high).items()}, half)
+    best = low.with_name("wan2.2_t2v_low_noise_14B_fp32.safetensors")
+    save_file({name: tensor.float() for name, tensor in load_file(low).items()}, best)
+    assert found(ckpt_dir=comfyui).experts == {"high": high, "low": best}
+    assert found(ckpt_dir=comfyui, high_noise=half).low_noise == low
+    assert found(ckpt_dir=comfyui, low_noise=low).high_noise == half
 
 
 def test_gguf_files_on_comfyui_s_shelves(wan22, official, tmp_path, wanted):
