@@ -8,15 +8,14 @@ Nothing is imported until a name is asked for: `import mgcli` costs nothing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # typing itself takes long enough for a Ctrl-C before anybody guards against it
 if TYPE_CHECKING:
     from mgcli.python.world import World
 
 __all__ = ["World"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from mgcli.python import world

@@ -53,6 +53,11 @@ def device_available(device: torch.device) -> int:
     return min(free + ours, int(allowed))
 
 
+def available(device: torch.device) -> int:
+    """Bytes, before anything is loaded; of the host where its memory is the device's."""
+    return device_available(device) if device.type == "cuda" else host_available()
+
+
 def limit_device(device: torch.device, gib: float) -> None:
     """Take no more than that, so that others have the rest; torch refuses what goes beyond."""
     if device.type == "cuda":
@@ -77,7 +82,7 @@ def host_available() -> int:
 
 def _free_on_host() -> int:
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
     except (OSError, StopIteration, ValueError, IndexError):
         return sys.maxsize
@@ -86,7 +91,7 @@ def _free_on_host() -> int:
 def _left_of_share() -> int:
     group = Path("/sys/fs/cgroup")
     try:
-        limit, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
+        limit, used = (int((group / name).read_text(encoding="utf-8")) for name in ("memory.max", "memory.current"))
     except (OSError, ValueError):  # none is set ("max"), or groups are counted in another way
         return sys.maxsize
     return max(0, limit - used)

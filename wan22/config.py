@@ -37,6 +37,7 @@ LIMITS = {
     "sample_steps": (1, TRAIN_TIMESTEPS),
     "sample_shift": (0.01, 100.0),  # further out, neighbouring steps have one noise level
     "sample_guide_scale": (0.0, 100.0),
+    "overlap": (1, video_frames(MOST_POSITIONS)),
     "base_seed": (-(2**63), 2**63 - 1),
 }
 Residency = Literal[

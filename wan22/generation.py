@@ -40,6 +40,7 @@ class Generation:
         self.latents: list[Tensor | None] = [None] * len(videos)
         self.seconds: list[dict[str, float]] = [defaultdict(float) for _ in videos]  # by what they were spent on
         self.waited: dict[Expert, float] = {"high": 0.0, "low": 0.0}  # for it to be there: loading, and the switch
+        self.strips = [1] * len(videos)  # by which each was decoded
         self.phase: Phase = "text"
         self._given = given
         needed = {step.expert for video in videos for step in video.steps}
@@ -86,6 +87,7 @@ class Generation:
         """Whole frames, as soon as they are: of several strips, when the last one has come to them."""
         decoder, (frames, height, width) = self.parts.decoder, latents.shape[2:]
         count = choose_strips(decoder, (frames, height, width), usable_bytes(self.parts.device), little)
+        self.strips[i] = count
         if count == 1:
             return (to_uint8(chunk[0]) for chunk in self._timed(i, decoder.decode_chunks(latents)))
         video = np.empty((video_frames(frames), height * SPATIAL_STRIDE, width * SPATIAL_STRIDE, 3), np.uint8)

@@ -109,10 +109,11 @@ def auto_residency(needs: Needs, device: torch.device) -> Residency:
 
 
 def check_fits(needs: Needs, video: PlannedVideo, device: torch.device) -> None:
-    """Refuse what the device cannot hold in any residency, naming what it can."""
-    if device.type != "cuda":
-        return
-    least, there = needs.on_device("disk"), 0.97 * device_available(device)
+    """Refuse what the device cannot hold in any residency, naming what it can; on a CPU, what its host has no room for."""
+    own = device.type == "cuda"
+    least, there = (
+        (needs.on_device("disk"), 0.97 * device_available(device)) if own else (needs.activations, host_available())
+    )
     if least <= there:
         return
     tokens = int((there - least + needs.activations) / needs.activations * video.tokens)
@@ -120,12 +121,12 @@ def check_fits(needs: Needs, video: PlannedVideo, device: torch.device) -> None:
     frames = video_frames(max(1, tokens // rows))
     if tokens < rows:
         raise Refusal(
-            f"{least / GIB:.1f} GiB of device memory are the least for this size, even layer by layer; {there / GIB:.1f} are there:"
+            f"{least / GIB:.1f} GiB of memory are the least for this size, even layer by layer; {there / GIB:.1f} are there:"
             " make it smaller",
             "size",
         )
     raise Refusal(
-        f"{least / GIB:.1f} GiB of device memory are the least for {video.request.frame_num} frames of this size, even layer by"
+        f"{least / GIB:.1f} GiB of memory are the least for {video.request.frame_num} frames of this size, even layer by"
         f" layer; {there / GIB:.1f} are there, enough for {frames} frames",
         f"frame_num {frames}",
         "size",

@@ -30,12 +30,18 @@ CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 SECONDS_BETWEEN_LINES = 5.0  # of progress, where there is no terminal to redraw
 
 
+class _Terminal(rich.console.Console):
+    def on_broken_pipe(self) -> None:
+        """Ours to decide: rich would end the program."""
+        raise BrokenPipeError
+
+
 class Console:
     def __init__(self) -> None:
         self.json = False
         self.quiet = False
-        self._out = rich.console.Console(markup=False, highlight=False, soft_wrap=True)
-        self._err = rich.console.Console(markup=False, highlight=False, soft_wrap=True, stderr=True)
+        self._out = _Terminal(markup=False, highlight=False, soft_wrap=True)
+        self._err = _Terminal(markup=False, highlight=False, soft_wrap=True, stderr=True)
 
     def configure(self, *, json: bool, quiet: bool) -> None:
         self.json, self.quiet = json, quiet
@@ -126,7 +132,8 @@ class Console:
 
     def _print_json(self, data: dict[str, Any]) -> None:
         """In the letters that stdout has; JSON can say the others."""
-        print(json.dumps(data, ensure_ascii=not _has_every_letter(sys.stdout), default=str), flush=True)
+        line = json.dumps(data, ensure_ascii=not _has_every_letter(sys.stdout), default=str)
+        print(CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", line), flush=True)
 
 
 class Progress:
@@ -195,12 +202,14 @@ def plain(text: str) -> str:
     return CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
-def _has_every_letter(stream: TextIO) -> bool:
-    return (stream.encoding or "").lower().replace("_", "-") in ("utf-8", "utf8")
+def _has_every_letter(stream: TextIO | None) -> bool:
+    return (getattr(stream, "encoding", None) or "").lower().replace("_", "-") in ("utf-8", "utf8")
 
 
-def silence(stream: TextIO) -> None:
+def silence(stream: TextIO | None) -> None:
     """Nobody reads it any more: what is still to be written there goes nowhere, also when Python ends."""
+    if stream is None:  # closed from the start
+        return
     with suppress(OSError, ValueError):  # one that is no file
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())

@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 CPU, APPLE = torch.device("cpu"), torch.device("mps")
 DEVICES = ("cpu", "cuda", "mps", "xpu")
 
+OUT_OF_MEMORY = ("MPS backend out of memory", "DefaultCPUAllocator: can't allocate")  # which have no class of their own
+
 
 def device_and_dtype(device_name: str, dtype_name: str) -> tuple[torch.device, torch.dtype]:
     """bfloat16 is what the released models were made in; a CPU is slow at it."""
@@ -82,7 +84,9 @@ def out_of_memory_as(explained: Callable[[torch.OutOfMemoryError], ValueError]) 
         yield
     except torch.OutOfMemoryError as error:
         raise explained(error) from error
+    except MemoryError as error:
+        raise explained(torch.OutOfMemoryError("the host has none left")) from error
     except RuntimeError as error:
-        if "MPS backend out of memory" not in str(error):  # which has no class of its own
+        if not any(sign in str(error) for sign in OUT_OF_MEMORY):
             raise
         raise explained(torch.OutOfMemoryError(str(error))) from error

@@ -32,7 +32,8 @@ def run(app: Any, arguments: list[str]) -> int:
 
             completion_init()
         code = app.main(arguments or ["--help"], prog_name=app.name, standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout:  # which may be closed
+            sys.stdout.flush()
     except BrokenPipeError:  # the reader (`| head`) has seen enough
         silence(sys.stdout)
         return 1

@@ -92,6 +92,11 @@ def own_first(own: Iterable[str]) -> list[str]:
     return list(dict.fromkeys([*own, *MODELS]))
 
 
+def download_command(name: str) -> str:
+    """What fetches it; a wrong name is for that command to refuse."""
+    return f"{'wan22' if name in VIDEO_MODELS else 'mg'} download {name}"
+
+
 def find_model(name: str) -> Model:
     if name not in MODELS:
         near = get_close_matches(name, MODELS, n=1, cutoff=0.4)
@@ -120,7 +125,7 @@ def checkpoint_file(given: str) -> Path:
         raise FileNotFoundError(f"no such file or folder: {given}; {named}")
     file = models_dir() / MODELS[given].folder / MODELS[given].files[-1]
     if not file.exists():
-        raise FileNotFoundError(f"{given} is not in {models_dir()}: `mg download {given}` fetches it")
+        raise FileNotFoundError(f"{given} is not in {models_dir()}: `{download_command(given)}` fetches it")
     return file
 
 

@@ -20,7 +20,11 @@ def program(name: str) -> str:
 
 
 def after_world(video: str) -> str:
-    return f"open {video}; {program('mg')} play is a world like it in the browser"
+    return f"open {video}; {program('mg')} stream plays such a world with the keys of this terminal"
+
+
+def after_session(video: str) -> str:
+    return f"open {video}; {program('mg')} play does the same in the browser"
 
 
 def after_video(video: str, task: str) -> str:

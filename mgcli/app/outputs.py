@@ -144,7 +144,7 @@ def same(a: Path, b: Path) -> bool:
 def require_writable(label: str, path: Path) -> None:
     """Makes the folder. That something can be written in it is shown by the lock."""
     for folder in path.parents:
-        if folder.is_file():
+        if folder.exists() and not folder.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, "not a folder", str(folder))
     path.parent.mkdir(parents=True, exist_ok=True)
     longest, length = system.longest_name(path.parent) - LONGEST_ADDITION, system.name_length(path.name)

@@ -16,7 +16,7 @@ from rich.table import Table
 from mgcli.app.console import console
 from mgcli.app.devices import device_and_dtype
 from mgcli.app.machine import versions
-from mgcli.bench import default_sizes, report, sizes
+from mgcli.bench import default_sizes, report, sizes, speeds
 from mgcli.bench import expert as expert_bench
 from mgcli.bench import peers as expert_peers
 from mgcli.bench.game import game_cases
@@ -86,7 +86,20 @@ def benchmark(request: BenchRequest, label: str, cases: Sequence[Case], device: 
     data["wrong"] = [f"{c['name']}, {row['name']}" for c in data["cases"] for row in c["rows"] if row["wrong"]]
     data["files"] = report.write(data, folder(request, machine.name), file_name(request))
     console.result(data, Group(*report.tables(data)))
+    keep_speeds(data)
     return 1 if data["wrong"] else 0
+
+
+def keep_speeds(data: dict[str, Any]) -> None:
+    """For `wan22 plan`, and what can be looked at now."""
+    seen = next((data["files"][kind] for kind in ("png", "md") if kind in data["files"]), "")
+    planning = ""
+    try:
+        if data["command"].startswith("wan22") and speeds.keep(data):
+            planning = "; wan22 plan knows this machine now"
+    except OSError as error:
+        console.warn(f"not kept for wan22 plan: {error}")
+    console.next(f"open {seen}{planning}")
 
 
 def measured(case: Case, machine: Machine, request: BenchRequest) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from mgcli.app.console import console
 from mgcli.app.flag import flag
-from mgcli.app.models import MODELS, WHERE_MODELS_LIVE, Model, models_dir, problems
+from mgcli.app.models import MODELS, WHERE_MODELS_LIVE, download_command, models_dir, problems
 from mgcli.app.next_step import with_any
 from mgcli.app.options import ModelsDir
 
@@ -35,7 +35,7 @@ def doctor(dir: ModelsDir = None, comfyui: Comfyui = None) -> None:
         "attention": available_backends(),
         "ffmpeg": machine.ffmpeg(),
         "disk": machine.disk(root),
-        "models": {name: _model(model, root) for name, model in MODELS.items()},
+        "models": {name: _model(name, root, dir) for name in MODELS},
         "elsewhere": elsewhere.report(comfyui),
         "can_run": machine.can_run(devices),
     }
@@ -43,9 +43,11 @@ def doctor(dir: ModelsDir = None, comfyui: Comfyui = None) -> None:
     console.next(with_any([name for name, model in report["models"].items() if model["complete"]]))
 
 
-def _model(model: Model, root: Path) -> dict[str, Any]:
+def _model(name: str, root: Path, dir: Path | None) -> dict[str, Any]:
+    model = MODELS[name]
     found = problems(model, root)
-    return {"folder": str(root / model.folder), "complete": not found, "problems": found}
+    remedy = f"{download_command(name)}{f' --dir {dir}' if dir else ''}" if found else None
+    return {"folder": str(root / model.folder), "complete": not found, "problems": found, "remedy": remedy}
 
 
 def _lines(report: dict[str, Any]) -> list[str]:
@@ -74,7 +76,14 @@ def _device_lines(report: dict[str, Any]) -> list[str]:
 
 
 def _model_lines(report: dict[str, Any]) -> list[str]:
-    return [f"{name}: {_first(model['problems'])}" for name, model in report["models"].items()]
+    return [f"{name}: {_state(model)}" for name, model in report["models"].items()]
+
+
+def _state(model: dict[str, Any]) -> str:
+    if model["complete"]:
+        return "complete"
+    first, *others = model["problems"]
+    return f"{first}{f' (and {len(others)} more)' if others else ''}; {model['remedy']}"
 
 
 def _elsewhere_lines(report: dict[str, Any]) -> list[str]:

@@ -12,7 +12,8 @@ from mgcli.app.next_step import program
 from wan.game.timeline import Span, frame_map
 from wan.latents import video_frames
 
-Length = Annotated[int, flag("The length in latent frames, as in mg generate.", min=1, metavar="N")]
+LONGEST = 30_000  # of a table that anybody reads: 80 minutes of video
+Length = Annotated[int, flag("The length in latent frames, as in mg generate.", min=1, max=LONGEST, metavar="N")]
 PerBlock = Annotated[int, flag("How many latent frames are made together.", min=1, metavar="N")]
 EXAMPLES = (
     ("mg frames", "the released models' usual length"),

@@ -9,6 +9,8 @@ from rich.console import Group
 from rich.table import Table
 
 from mgcli.app.console import console
+from mgcli.app.next_step import program
+from mgcli.video.estimate import for_this_machine, spoken
 from mgcli.video.flags import ACCELERATIONS, IMAGE, MACHINE, OUTPUT, PROMPT, VIDEO, takes
 from mgcli.video.request import wan22_request
 from wan22.config import ResolvedRequest, rounding_note
@@ -24,13 +26,18 @@ EXAMPLES = (
 def plan(flags: dict[str, Any]) -> None:
     """Say what a run would do, step by step, and what it would cost. Needs no weights and makes nothing.
 
-    Takes the flags of wan22 t2v and wan22 i2v. The plan is that of the released model.
+    Takes the flags of wan22 t2v and wan22 i2v; the plan is that of the released model. Seconds and GiB are those that wan22
+    bench has measured here, or another card, and it says which.
     """
-    video = planned(wan22_request(flags, only_planned=True))
+    request = wan22_request(flags, only_planned=True)
+    video = planned(request)
     if note := rounding_note(video.request):
         console.say(note)
-    data = {"steps": [as_json(step) for step in video.steps], "totals": asdict(video.totals)}
-    console.result(data, Group(heading(video.request), table(video.steps), summary(video.totals)))
+    costs = for_this_machine(request, video)
+    data = {"steps": [as_json(step) for step in video.steps], "totals": asdict(video.totals), "estimate": costs}
+    told = (heading(video.request), table(video.steps), summary(video.totals), spoken(costs))
+    console.result(data, Group(*told))
+    console.next(f"{program('wan22')} {video.request.task[:3]} with the same flags makes it")
 
 
 def as_json(step: Step) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from mgcli.app import options as opt
 from mgcli.app.console import console
 from mgcli.app.flag import flag
-from mgcli.app.next_step import after_world
+from mgcli.app.next_step import after_session
 from mgcli.app.outputs import Outputs
 from mgcli.app.recording import recorded
 from mgcli.game.players import Player, RandomPlayer, ScriptPlayer, Take
@@ -135,7 +135,7 @@ def stream(
         facts = played(request, player, take, outputs) if take else nothing
     console.result(facts, "\n".join(_lines(facts)))
     if facts["takes"]:
-        console.next(after_world(facts["takes"][-1]["video"]))
+        console.next(after_session(facts["takes"][-1]["video"]))
 
 
 def played(request: StreamRequest, player: Player, take: Take, outputs: Outputs) -> dict[str, Any]:

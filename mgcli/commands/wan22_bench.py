@@ -31,7 +31,7 @@ Peers = Annotated[
     flag("Also diffusers' transformer, eager and compiled, if it is installed.", "--peers", panel=opt.MEASURED),
 ]
 EXAMPLES = (
-    ("wan22 bench", "forwards and decoding; afterwards wan22 plan knows this machine"),
+    ("wan22 bench", "forwards and decoding; on a GPU, wan22 plan knows it afterwards"),
     ("wan22 bench --full --only video", "whole videos, where there is room for both experts"),
     ("wan22 bench --json > mine.json", "for a program"),
 )

@@ -29,7 +29,7 @@ def generate_worlds(request: GenerateRequest, plans: Sequence[WorldPlan]) -> dic
     blocks = blocks_in(request.num_output_frames or 0, request.num_frame_per_block)
     with ExitStack() as stack:
         stack.enter_context(explained_memory(request))
-        models = open_models(request)
+        models = open_models(request, len(plans))
         world = models.start(images, [plan.seed for plan in plans], request.sampling(), request.height, request.width)
         recordings = [stack.enter_context(Recording(p.output, models.mode, request.fps)) for p in plans]
         profiler = stack.enter_context(BlockProfiler(models.engine, blocks)) if request.enable_profile else None

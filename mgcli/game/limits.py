@@ -29,10 +29,14 @@ LIMITS: dict[str, tuple[float, float, Any]] = {  # least, most, usual
     "batch": (1, MOST_WORLDS, 1),
 }
 LENGTHS = {"num_output_frames": 150, "max_num_output_frames": 360}  # in latent frames, with the usual one
+TEXTS = ("checkpoint_path", "script", "device", "attention")
 ENDLESS = ("max_num_output_frames",)  # where it is 0
 
 
 def check(request: Any) -> None:
+    for name in TEXTS:
+        if getattr(request, name, None) == "":  # of a variable of the shell that is not set
+            raise ValueError(f"--{name} is empty: leave it out, or say which")
     request.sampling()  # which holds its own numbers to limits
     for name, limits in LIMITS.items():
         if (value := getattr(request, name, None)) is not None:
@@ -50,7 +54,9 @@ def check(request: Any) -> None:
 def check_side(name: str, given: int) -> None:
     if given % SIDES:
         below = given // SIDES * SIDES
-        raise ValueError(f"{name} {given} is no multiple of {SIDES}: use {below} or {below + SIDES}")
+        raise ValueError(
+            f"{name} {given} does not fit the models, which need a multiple of {SIDES}: use {below} or {below + SIDES}"
+        )
 
 
 def check_window(window: int | None, block: int) -> None:

@@ -16,6 +16,7 @@ from mgcli.app import system
 from mgcli.app.devices import device_and_dtype, out_of_memory_as
 from mgcli.app.models import checkpoint_file
 from mgcli.game.request import MINI_MODE, GameRequest
+from mgcli.game.room import require_room
 from wan.device import GIB, peak_gib
 from wan.fast.engine import Engine
 from wan.files.checkpoint import find_in, load_causal, load_clip, load_tiny_vae, load_vae
@@ -27,8 +28,10 @@ from wanmini.weights import mini_world
 log = logging.getLogger(__name__)  # not the console: Python opens worlds too, and says nothing
 
 
-def open_models(request: GameRequest) -> GameModels:
+def open_models(request: GameRequest, worlds: int = 1) -> GameModels:
+    """For so many worlds at once."""
     device, dtype = device_and_dtype(request.device, request.dtype)
+    require_room(request, worlds, device, dtype)
     request.speed().check(device)
     models = _load(request, device, dtype) if request.checkpoint_path else _embedded(request, device, dtype)
     if request.local_attn_size is not None:
@@ -92,7 +95,7 @@ def _release_of(checkpoint: Path) -> Path:
 def explained_memory(request: GameRequest) -> AbstractContextManager[None]:
     return out_of_memory_as(
         lambda error: ValueError(
-            f"not enough GPU memory for {request.height}x{request.width}: use fewer worlds at once, a smaller --height and "
+            f"not enough memory for {request.height}x{request.width}: use fewer worlds at once, a smaller --height and "
             f"--width, or decode with --tiny_vae (torch says: {str(error).split('. ')[0]})"
         )
     )

@@ -40,6 +40,7 @@ def video_facts(request: Wan22Request, generation: Generation, i: int) -> dict[s
         "seed": video.request.base_seed,
         "seconds": {what: round(s, 3) for what, s in (generation.seconds[i] | waited).items()},
         "totals": asdict(video.totals),
+        "strips": generation.strips[i],
         **run_facts(request, generation),
     }
 

@@ -14,7 +14,7 @@ from mgcli.app.presets import find_config, load_preset, resolve
 from mgcli.video import mini
 from mgcli.video.checkpoints import checkpoint_here, named_checkpoint, none_here
 from wan.files.text import read_text
-from wan.schema import typed
+from wan.schema import typed, within
 from wan22.config import PARTS, Request, Residency, find_task, seeded
 from wan22.plan import PlannedVideo, planned
 from wanmini import sizes
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from wan22.image import GivenFrames
 
 MOST_BYTES = 2**20  # of a file of prompts
+MEMORY = (0.5, 10_000.0, 24.0)  # GiB: least, most, usual
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,10 @@ class Wan22Request(Request):
     attention: str = "auto"
     compile: bool = False
     fp8: bool = False
+
+    def __post_init__(self) -> None:
+        if self.memory is not None:
+            within("memory", self.memory, *MEMORY)
 
     @property
     def named_parts(self) -> dict[str, Path]:

@@ -8,11 +8,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from tests.gpu import commands, devices, kernels, pictures, play, releases, suite, video_ways, videos, ways, worlds
+from tests.gpu import (
+    commands,
+    devices,
+    kernels,
+    pictures,
+    play,
+    releases,
+    strips,
+    suite,
+    video_ways,
+    videos,
+    ways,
+    worlds,
+)
 from tests.gpu.leg import Leg, Setting, legs_of
 from tests.gpu.process import FAILED, PASSED, ROOT, Outcome, Running
 
-MODULES = (releases, worlds, ways, videos, video_ways, pictures, play, commands, devices, kernels, suite)
+MODULES = (releases, worlds, ways, videos, video_ways, strips, pictures, play, commands, devices, kernels, suite)
 LEGS: dict[str, Leg] = {leg.name: leg for leg in chain.from_iterable(map(legs_of, MODULES))}
 
 

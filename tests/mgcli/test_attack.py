@@ -83,33 +83,28 @@ FLAGS = [
     (command, flag)
     for command, flags in {
         "generate": "height width seed action_seed batch num_output_frames local_attn_size fps mode device dtype attention",
+        "frames": "num_output_frames num_frame_per_block",
         "stream": "max_num_output_frames height seed fps",
         "plan": "size frame_num sample_steps sample_shift sample_guide_scale base_seed cfg_truncate_steps task sample_solver",
     }.items()
     for flag in flags.split()
 ]
 GIVEN = [
-    "0",
-    "-1",
-    "nan",
-    "inf",
-    "1e308",
-    "1e999",
-    "1" + "0" * 30,
-    DIGITS[:4000],
-    DIGITS,
-    "x",
-    "",
-    "x" * 100_000,
-    "\x1b[31m",
-    "\udcff",
-]
+    "0", "-1", "nan", "inf", "1e308", "1e999", "1" + "0" * 30, DIGITS[:4000], DIGITS, "x", "", "x" * 100_000, "\x1b[31m", "\udcff",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("command", "flag"), FLAGS)
 def test_a_flag(monkeypatch, capsys, command, flag):
     """Up to where something would be loaded."""
-    nothing = {"frames": 0, "seconds": 0, "frames_per_second": 0, "outputs": [], "peak_memory_gib": 0, "takes": []}
+    nothing = {
+        "frames": 0,
+        "seconds": 0,
+        "frames_per_second": 0,
+        "outputs": [{"video": "a.mp4", "icon": "b.mp4"}],
+        "peak_memory_gib": 0,
+        "takes": [],
+    }
     monkeypatch.setattr("mgcli.game.generation.generate_worlds", lambda *_: nothing)
     monkeypatch.setattr("mgcli.commands.stream.played", lambda *_: nothing)
     program = wan22_app.app if command == "plan" else mg.app

@@ -8,9 +8,10 @@ from tests.wan.modules.test_vae import random_vae
 from wan.config import WAN21_VAE, VAEConfig
 from wan.device import GIB
 from wan.modules.vae import WanVAE
-from wan22.memory import choose_strips, explain, usable_bytes
+from wan22.memory import Needs, choose_strips, explain, usable_bytes
 
 LATENTS = (21, 60, 104)
+NEEDS = Needs(0, 0, 0, 0)
 
 
 def test_as_few_strips_as_fit():
@@ -39,6 +40,6 @@ def test_memory_of_the_host_has_no_limit():
 
 
 def test_what_did_not_fit_whole_is_decoded_by_strips():
-    assert explain("decode", "both", 0, 0, tiled=False).settings == ("vae_tiling",)
+    assert explain("decode", "both", NEEDS, tiled=False).settings == ("vae_tiling",)
     for phase, tiled in (("decode", True), ("image", False), ("image", True)):
-        assert explain(phase, "both", 0, 0, tiled).settings == ("size",)
+        assert explain(phase, "both", NEEDS, tiled).settings == ("size",)

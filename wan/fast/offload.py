@@ -16,13 +16,14 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from wan.files.weights import SCRATCH, Finish, Weights, fill
+from wan.files.weights import Finish, Readers, Weights, fill
 
 Model = TypeVar("Model", bound=nn.Module)
 Read = Callable[[int, list[Tensor]], None]  # the tensors of a block, on the host, to be filled
 
 ALIGNED = 256  # bytes; what a device likes its tensors to begin at
-RING = 3  # blocks: one on its way to the device, one ready, one being read
+RING = 4  # blocks: one on its way to the device, one ready, two being read
+AHEAD = 2  # blocks that are read at once
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Slot:
 
 @dataclass
 class HostBlocks:
-    """The blocks on the host, read by a thread that stays ahead of whoever takes them, in order and round again."""
+    """The blocks on the host, read by threads that stay ahead of whoever takes them, in order and round again."""
 
     read: Read
     arrangements: list[Arrangement]
@@ -82,11 +83,13 @@ class HostBlocks:
     pinned: bool
     ready: dict[int, Slot] = field(default_factory=dict)
     spare: list[Slot] = field(default_factory=list)
-    made: int = 0
-    coming: int = 0  # the block that is being read, or will be next
+    reading: set[int] = field(default_factory=set)
+    made: int = 0  # slots
+    next: int = 0  # the block that nobody reads yet
+    turn: int = 0  # how often reading began anew, because a forward was broken off
     failure: BaseException | None = None
     closed: bool = False
-    reader: threading.Thread | None = None
+    readers: list[threading.Thread] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.changed = threading.Condition()
@@ -99,11 +102,12 @@ class HostBlocks:
     def take(self, index: int) -> Slot:
         """Waits for what is left of the reading."""
         with self.changed:
-            if self.reader is None:
-                self.reader = threading.Thread(target=self._run, daemon=True, name="blocks")
-                self.reader.start()
-            if index not in self.ready and index != self.coming and not self.all_stay:
-                self._turn_to(index)  # a forward was broken off
+            if not self.readers:
+                self.readers = [threading.Thread(target=self._run, daemon=True, name="blocks") for _ in range(AHEAD)]
+                for reader in self.readers:
+                    reader.start()
+            if not self.all_stay and index not in (*self.ready, *self.reading) and (index != self.next or self.ready):
+                self._turn_to(index)  # a forward was broken off, and what was read for it is not wanted
             self.changed.wait_for(lambda: index in self.ready or self.failure is not None)
             if self.failure is not None:
                 raise self.failure
@@ -122,8 +126,8 @@ class HostBlocks:
         with self.changed:
             self.closed = True
             self.changed.notify_all()
-        if self.reader is not None:
-            self.reader.join()
+        for reader in self.readers:
+            reader.join()
         for slot in [*self.ready.values(), *self.spare]:
             slot.free()
         self.ready.clear()
@@ -132,43 +136,48 @@ class HostBlocks:
     def _turn_to(self, index: int) -> None:
         self.spare += self.ready.values()
         self.ready.clear()
-        self.coming = index
+        self.reading.clear()
+        self.next, self.turn = index, self.turn + 1
         self.changed.notify_all()
 
     def _run(self) -> None:
         try:
-            while (slot := self._slot()) is not None:
-                index = self.coming
+            while (claimed := self._claim()) is not None:
+                turn, index, slot = claimed
+                slot = slot or Slot.of(self._size(index), self.pinned)
                 if slot.copied is not None:
                     slot.copied.synchronize()
                 self.read(index, self.arrangements[index].views(slot.memory))
-                self._arrived(index, slot)
+                self._arrived(turn, index, slot)
         except BaseException as error:
             with self.changed:
                 self.failure = error
                 self.changed.notify_all()
 
-    def _slot(self) -> Slot | None:
-        """Memory for the next block, as soon as there is some; None when there is nothing left to read."""
+    def _claim(self) -> tuple[int, int, Slot | None] | None:
+        """The next block and memory for it, if that was made before; None when there is nothing left to read."""
         with self.changed:
-            self.changed.wait_for(lambda: self.closed or self.spare or self.made < self.slots or self._complete)
-            if self.closed or self._complete:
+            self.changed.wait_for(lambda: self._over or self.spare or self.made < self.slots)
+            if self._over:
                 return None
-            if self.spare:
-                return self.spare.pop()
-            self.made += 1
-        size = self.arrangements[self.coming].size if self.all_stay else max(a.size for a in self.arrangements)
-        return Slot.of(size, self.pinned)
+            index, slot = self.next, self.spare.pop() if self.spare else None
+            self.made += slot is None
+            self.next = (index + 1) % len(self.arrangements)
+            self.reading.add(index)
+            return self.turn, index, slot
 
     @property
-    def _complete(self) -> bool:
-        return self.all_stay and len(self.ready) == len(self.arrangements)
+    def _over(self) -> bool:
+        return self.closed or self.failure is not None or self.all_stay and self.made == self.slots
 
-    def _arrived(self, index: int, slot: Slot) -> None:
+    def _size(self, index: int) -> int:
+        return self.arrangements[index].size if self.all_stay else max(a.size for a in self.arrangements)
+
+    def _arrived(self, turn: int, index: int, slot: Slot) -> None:
         with self.changed:
-            if index == self.coming:
+            if turn == self.turn:
+                self.reading.remove(index)
                 self.ready[index] = slot
-                self.coming = (index + 1) % len(self.arrangements)
             else:  # nobody waits for it any more
                 self.spare.append(slot)
             self.changed.notify_all()
@@ -231,17 +240,18 @@ def stream_blocks(model: Model, device: torch.device) -> Model:
 def stream_from_file(model: nn.Module, weights: Weights, finish: Finish, device: torch.device, slots: int) -> None:
     """A model whose blocks have no memory: they are read as they are needed, `slots` of them at a time on the host."""
     unread = [copy.deepcopy(block) for block in model.blocks]  # type: ignore[union-attr]
-    scratch = torch.empty(SCRATCH, dtype=torch.uint8)
     own = torch.cuda.Stream(device) if device.type == "cuda" else None
+    threads = threading.local()  # each reads with its own
 
     def read(index: int, out: list[Tensor]) -> None:
+        readers = threads.readers = getattr(threads, "readers", None) or Readers()
         block, prefix = copy.deepcopy(unread[index]), f"blocks.{index}."
         if finish.block is None:
             _set(block, out)
-            fill(block, prefix, weights, "cpu", scratch)
+            fill(block, prefix, weights, "cpu", readers)
             return
         with torch.cuda.stream(own):
-            fill(block, prefix, weights, device, scratch)
+            fill(block, prefix, weights, device, readers)
             finish.block(block)
             for tensor, target in zip(block.parameters(), out):
                 target.copy_(tensor)

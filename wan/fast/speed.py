@@ -8,6 +8,7 @@ stays behind the fused kernels, and is there for hardware that has none. `fp8` i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from functools import partial
 
 import torch
@@ -64,6 +65,12 @@ class Speed:
             raise Refusal("graphs are of the optimized model, not of a plain one; choose", "graphs", *self._plain_by)
         if self.fp8:
             self._check_fp8(device)
+        if device.type == "cuda" and not self.reference and find_spec("triton") is None:
+            raise Refusal(
+                "the fast path needs Triton, which torch brings on Linux only; install it (on Windows: pip install "
+                "triton-windows), or run the plain models",
+                "reference",
+            )
         use_backend(self.attention, device)
 
     def _check_fp8(self, device: torch.device) -> None:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from wan.files.readers import DTYPES
-from wan.files.weights import SCALE, SCRATCH, Finish, Weights, fill, finished_skeleton, parts_of
+from wan.files.weights import SCALE, Finish, Readers, Weights, fill, finished_skeleton, parts_of
 
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
@@ -33,16 +33,19 @@ def convert(
     try:
         with part_file.open("wb") as file:
             file.write(_header(tensors))
+            readers = Readers()
             for i, (prefix, part) in enumerate(unread):
-                _write_part(file, prefix, part, weights, finish)
+                _write_part(file, prefix, part, weights, finish, readers)
                 yield i + 1, len(unread)
         part_file.replace(out)
     finally:
         part_file.unlink(missing_ok=True)
 
 
-def _write_part(file: IO[bytes], prefix: str, part: nn.Module, weights: Weights, finish: Finish) -> None:
-    fill(part, prefix, weights, finish.through or "cpu", torch.empty(SCRATCH, dtype=torch.uint8))
+def _write_part(
+    file: IO[bytes], prefix: str, part: nn.Module, weights: Weights, finish: Finish, readers: Readers
+) -> None:
+    fill(part, prefix, weights, finish.through or "cpu", readers)
     if finish.block and prefix.startswith("blocks."):
         finish.block(part)
     for tensor in part.state_dict(prefix=prefix).values():

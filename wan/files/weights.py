@@ -9,10 +9,13 @@ from __future__ import annotations
 import json
 import logging
 import math
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 import torch
@@ -28,6 +31,7 @@ Model = TypeVar("Model", bound=nn.Module)
 Shape = tuple[int, ...]
 
 SCRATCH = 8 << 20  # bytes read before they are cast
+READERS = 4
 SCALE = "weight_scale"  # what a model that keeps such weights calls them
 FOUR_BITS = ".weight_scale_2"  # only such weights have a second scale
 LONGEST_NOTE = 4096
@@ -192,14 +196,14 @@ def load_into(
     if finish.hold:
         finish.hold(model, weights)
     size = sum(map(math.prod, weights.shapes.values()))
-    scratch = torch.empty(SCRATCH, dtype=torch.uint8)
+    readers = Readers()
     if finish.block or finish.stream:
         for name, child in model.named_children():
             if name != "blocks":
-                fill(child, f"{name}.", weights, device, scratch)
-        _take_blocks(model, weights, device, finish, scratch)
+                fill(child, f"{name}.", weights, device, readers)
+        _take_blocks(model, weights, device, finish, readers)
     else:
-        fill(model, "", weights, device, scratch)
+        fill(model, "", weights, device, readers)
     log.info("%s: %.1f M parameters in %.1f s", weights.path, size / 1e6, time.perf_counter() - started)
     return model.eval().requires_grad_(False)
 
@@ -222,24 +226,57 @@ def parts_of(model: nn.Module) -> list[tuple[str, nn.Module]]:
 
 
 def _take_blocks(
-    model: nn.Module, weights: Weights, device: torch.device | str, finish: Finish, scratch: Tensor
+    model: nn.Module, weights: Weights, device: torch.device | str, finish: Finish, readers: Readers
 ) -> None:
     if finish.stream:
         finish.stream(model, weights)
         return
     assert finish.block is not None
     for i, block in enumerate(model.blocks):  # type: ignore[arg-type]
-        fill(block, f"blocks.{i}.", weights, finish.through or device, scratch)
+        fill(block, f"blocks.{i}.", weights, finish.through or device, readers)
         finish.block(block)
         block.to(device)
 
 
-def fill(module: nn.Module, prefix: str, weights: Weights, device: torch.device | str, scratch: Tensor) -> None:
+def fill(module: nn.Module, prefix: str, weights: Weights, device: torch.device | str, readers: Readers) -> None:
     """Give memory to what has none, and read all of it from the file."""
     module._apply(lambda t: torch.empty_like(t, device=device) if t.is_meta else t)
     # the parameters' own storage, under the official names
-    for name, tensor in module.state_dict(prefix=prefix).items():
-        weights.read_into(name, tensor, scratch)
+    readers.read(weights, module.state_dict(prefix=prefix), torch.device(device))
+
+
+class Readers:
+    """A few threads that read tensors at once: one alone leaves a fast disk, and a copy to a device, waiting. Daemons, because
+    Ctrl-C must not wait for 28 GB. Each has some bytes of its own for what is cast."""
+
+    def __init__(self, count: int = READERS):
+        self._scratch = [torch.empty(SCRATCH, dtype=torch.uint8) for _ in range(count)]
+
+    def read(self, weights: Weights, targets: dict[str, Tensor], device: torch.device) -> None:
+        """Returns when all of it is there; copies are on the caller's stream."""
+        stream = torch.cuda.current_stream(device) if device.type == "cuda" else None
+        # the large ones first, so that none is left alone at the end
+        names = SimpleQueue[str]()
+        for name in sorted(targets, key=lambda name: -targets[name].nbytes):
+            names.put(name)
+        failures: list[BaseException] = []
+
+        def work(scratch: Tensor) -> None:
+            with torch.cuda.stream(stream), suppress(Empty):  # no effect without a stream
+                while not failures:
+                    name = names.get_nowait()
+                    try:
+                        weights.read_into(name, targets[name], scratch)
+                    except BaseException as error:
+                        failures.append(error)
+
+        threads = [threading.Thread(target=work, args=(s,), daemon=True, name="reading") for s in self._scratch]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if failures:
+            raise failures[0]
 
 
 def faults(model: nn.Module, weights: Weights) -> dict[str, list[str]]:

@@ -10,21 +10,39 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
+from wan.files.saving import save_tensors
+from wan.files.text import parse_json
+from wan.game import saved_tensors
 from wan.game.conditions import ImageCondition
 from wan.game.models import GameModels
-from wan.game.rollout import Sampling, SeededNoise, World
+from wan.game.rollout import SeededNoise, World
+from wan.game.sampling import Sampling
+from wan.game.saved_tensors import named, under
 from wan.modules.causal_model import CausalWanModel
+from wan.schema import read, within
 
 FORMAT = "matrix-game world 1"
 SIGNS = "signs "  # what fingerprints begin with; older ones are a bare hash
+MOST_BLOCKS = 10**9  # four hundred years of playing
+
+
+@dataclass(frozen=True)
+class WorldHead:
+    """What a save point says of itself beside its tensors."""
+
+    mode: str
+    block: int
+    sampling: Sampling
+    weights: str
+    note: dict
 
 
 def save_world(path: str | Path, world: World, note: dict[str, Any] | None = None) -> None:
@@ -32,8 +50,8 @@ def save_world(path: str | Path, world: World, note: dict[str, Any] | None = Non
     assert isinstance(world.noise, SeededNoise), "recorded noise has no state to save"
     world.commit()
     tensors = {
-        **_named("cache", world.lease.cache.tensors()),
-        **_named("decoder", world.decoder_state.tensors()),
+        **named("cache", world.lease.cache.tensors()),
+        **named("decoder", world.decoder_state.tensors()),
         "condition/visual_context": world.condition.visual_context,
         "condition/concat": world.condition.concat,
         "actions/keyboard": world.keyboard,
@@ -48,31 +66,37 @@ def save_world(path: str | Path, world: World, note: dict[str, Any] | None = Non
         "weights": fingerprint(world.model),
         "note": json.dumps(note or {}),
     }
-    part = Path(path).with_name(f".{Path(path).name}.part")
-    try:
-        save_file({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}, part, meta)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    save_tensors(Path(path), {name: tensor.clone() for name, tensor in tensors.items()}, meta)
 
 
 def load_world(path: str | Path, models: GameModels) -> tuple[World, dict[str, Any]]:
     """The world as it was, and the note saved with it."""
-    meta, tensors = _read(Path(path))
-    _check_models(path, meta, models)
-    values = json.loads(meta["sampling"])
-    sampling = Sampling(**{**values, "denoising_step_list": tuple(values["denoising_step_list"])})
+    path = Path(path)
+    meta, tensors = _read(path)
+    try:
+        head = _head(meta)
+    except ValueError as error:
+        raise _damaged(path, error) from error
+    _check_models(path, head, models)
+    try:
+        saved_tensors.check(tensors, models, head.sampling, head.block)
+    except ValueError as error:
+        raise _damaged(path, error) from error
+    return _restored(head, tensors, models), head.note
+
+
+def _restored(head: WorldHead, tensors: dict[str, Tensor], models: GameModels) -> World:
     device = models.causal.device
     condition = ImageCondition(tensors["condition/visual_context"].to(device), tensors["condition/concat"].to(device))
     noise = SeededNoise([0] * len(condition.concat))
     noise.load_state(tensors["noise"])
-    world = World(models.mode, models.engine, models.decoder, condition, noise, sampling)
-    world.lease.cache.load_tensors(_under("cache", tensors))
+    world = World(models.mode, models.engine, models.decoder, condition, noise, head.sampling)
+    world.lease.cache.load_tensors(under("cache", tensors))
     decoding = next(models.vae.parameters()).dtype
-    world.decoder_state.load_tensors({name: t.to(device, decoding) for name, t in _under("decoder", tensors).items()})
+    world.decoder_state.load_tensors({name: t.to(device, decoding) for name, t in under("decoder", tensors).items()})
     world.keyboard, world.mouse = tensors["actions/keyboard"], tensors["actions/mouse"]
-    world.block = int(meta["block"])
-    return world, json.loads(meta["note"])
+    world.block = head.block
+    return world
 
 
 def fingerprint(model: CausalWanModel) -> str:
@@ -91,8 +115,10 @@ def _hash(tensor: Tensor) -> str:
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(2, "no such file", str(path))
+    if not path.is_file():
+        raise ValueError(f"{path} is no file: name the one that a world was saved in")
     try:
         with safe_open(path, "pt") as file:
             meta, tensors = file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no dict
@@ -103,22 +129,25 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     return meta, tensors
 
 
-def _check_models(path: str | Path, meta: dict[str, str], models: GameModels) -> None:
-    if meta["mode"] != models.mode.name:
-        raise ValueError(f"{path} is a world of mode {meta['mode']}, these weights play {models.mode.name}")
-    if meta["weights"] in {fingerprint(models.causal), *_older_fingerprints(models.causal)}:
+def _head(meta: dict[str, str]) -> WorldHead:
+    given = {name: parse_json(meta[name], name) for name in ("block", "sampling", "note") if name in meta}
+    head = read(WorldHead, given | {name: meta[name] for name in ("mode", "weights") if name in meta})
+    within("block", head.block, 0, MOST_BLOCKS, 0)
+    return head
+
+
+def _damaged(path: Path, error: ValueError) -> ValueError:
+    return ValueError(f"{path} is a damaged save point, or one of other models ({error}): give another one")
+
+
+def _check_models(path: Path, head: WorldHead, models: GameModels) -> None:
+    if head.mode != models.mode.name:
+        raise ValueError(f"{path} is a world of mode {head.mode}, these weights play {models.mode.name}")
+    if head.weights in {fingerprint(models.causal), *_older_fingerprints(models.causal)}:
         return
-    if meta["weights"].startswith(SIGNS):
+    if head.weights.startswith(SIGNS):
         raise ValueError(f"{path} was made with other weights: give the checkpoint it was made with")
     raise ValueError(
         f"{path} is of an older version and was made with other weights, or with these in another dtype: give the "
         "checkpoint and the --dtype it was made with"
     )
-
-
-def _named(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {f"{prefix}/{name}": tensor for name, tensor in tensors.items()}
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(f"{prefix}/"): t for name, t in tensors.items() if name.startswith(f"{prefix}/")}

@@ -133,7 +133,7 @@ def _skip(content: str, at: int) -> int:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ActionEntry:
     """An action of a JSON that is not written as text."""
 
     keys: str = ""
@@ -148,7 +148,7 @@ def _json_entry(given: Any, mode: Mode) -> Segment:
         raise ValueError(
             f'{shown(given)} is not an action: write "WL*12" or {{"keys": "W", "mouse": [0, 0.1], "frames": 12}}'
         )
-    entry = read(Entry, given)
+    entry = read(ActionEntry, given)
     return action(mode, entry.keys, entry.mouse), _frames(entry.frames)
 
 

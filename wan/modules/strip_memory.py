@@ -27,7 +27,8 @@ class Work:
 def peak_bytes(stages: Sequence[Stage], size: Size, count: int, work: Work) -> int:
     """At the most, of `count` strips one after the other."""
     parts = strips(stages, size, count)
-    return WORKSPACE + int(max(_strip_bytes(stages, size, strip, count > 1, work) for strip in parts))
+    most = max(_strip_bytes(stages, size, strip, count > 1, work) for strip in parts)
+    return WORKSPACE + int(1.03 * most)  # and a little for pictures on their way
 
 
 def _strip_bytes(stages: Sequence[Stage], size: Size, strip: Strip, cut: bool, work: Work) -> float:

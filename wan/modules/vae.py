@@ -68,9 +68,6 @@ class Encoder(nn.Module):
     def top(self) -> Layers:
         return [*self.middle, *self.head]
 
-    def forward(self, x: Tensor, state: StreamState) -> Tensor:
-        return run([self.conv1, *self.downsamples, *self.top()], x, state)
-
 
 class Decoder(nn.Module):
     """Latent channels to video frames."""

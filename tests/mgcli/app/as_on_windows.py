@@ -19,6 +19,7 @@ import sys
 import time
 import types
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 
 THEIRS = """
@@ -27,6 +28,7 @@ THEIRS = """
     rich.console rich.live rich.progress starlette.applications starlette.websockets tempfile torchmetrics.functional.image
     typer typer.core typer.main uvicorn webbrowser yaml ftfy
 """.split()
+EXTRAS = ("gymnasium",)
 NO_MODULES = "crypt curses fcntl grp nis posix pty pwd readline resource spwd syslog termios tty".split()
 NOT_IN_OS = """
     chown chroot confstr copy_file_range ctermid fchmod fchown fdatasync fork forkpty fpathconf fstatvfs getegid geteuid getgid
@@ -118,7 +120,7 @@ def run(command, **options) -> subprocess.CompletedProcess:
 
 
 def become_windows() -> None:
-    for name in THEIRS:
+    for name in (*THEIRS, *(name for name in EXTRAS if find_spec(name))):
         importlib.import_module(name)
     for name in ("replace", "rename", "remove", "unlink"):
         refuse_open_files(name)

@@ -31,7 +31,8 @@ def test_json_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
 def test_human_report_is_short_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert run(mg.app, ["doctor", "--dir", str(tmp_path / "not yet")]) == 0
     shown = capsys.readouterr().out
-    assert "universal: missing: Wan2.1_VAE.pth (and 2 more)" in shown and str(tmp_path) in shown
+    assert "universal: missing: Wan2.1_VAE.pth (and 2 more); mg download universal --dir " in shown
+    assert "t2v-A14B: missing: Wan2.1_VAE.pth (and 8 more); wan22 download t2v-A14B --dir " in shown
     assert [line.split()[0] for line in shown.splitlines() if not line.startswith(" ")][:3] == [
         "machine",
         "versions",

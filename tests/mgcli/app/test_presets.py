@@ -60,10 +60,10 @@ def test_converted_without_loss(key: str, value: Any, want: Any):
         ({"shift": None}, "shift: expected float, got None"),
         ({"half": 1}, "half: expected bool, got 1"),
         ({"solver": "euler"}, "solver: expected one of 'unipc', 'dpm++', got 'euler'"),
-        ({"steps": 1000}, "steps: expected tuple[int, ...], got 1000"),
+        ({"steps": 1000}, "steps: expected [int, ...], got 1000"),
         ({"steps": [1000, "x"]}, "steps[1]: expected int, got 'x'"),
         ({"size": [480]}, "size: expected 2 values, got 1"),
-        ({"guidance": "low"}, "guidance: expected float or tuple[float, float] or nothing, got 'low'"),
+        ({"guidance": "low"}, "guidance: expected float or [float, float] or nothing, got 'low'"),
     ],
 )
 def test_mistakes_name_the_key_and_the_rule(preset: dict[str, Any], message: str):

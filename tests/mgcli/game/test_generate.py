@@ -308,7 +308,9 @@ def test_an_ffmpeg_that_cannot_encode_is_said_before_anything_is_loaded(tmp_path
 
 
 def test_other_values_that_cannot_be_used(tmp_path, capsys, release):
-    assert "height 40 is no multiple of 16: use 32 or 48" in refused(tmp_path, capsys, "--height", 40)
+    assert "height 40 does not fit the models, which need a multiple of 16: use 32 or 48" in refused(
+        tmp_path, capsys, "--height", 40
+    )
     for fps in (0, 0.0001, 0.99, 240.1, "nan", "inf"):
         assert f"fps {float(fps)} must be from 1 to 240" in refused(tmp_path, capsys, "--fps", fps)
     assert "device 'gpu'" in refused(tmp_path, capsys, "--device", "gpu")

@@ -354,6 +354,7 @@ def test_a_video_in_strips_is_the_same_video(folders, frame_num):
     for _ in generation.steps():
         pass
     whole, strips = (list(generation.frames(0, little)) for little in (False, True))
+    assert generation.strips == [2]
     assert [len(chunk) for chunk in whole] == [len(chunk) for chunk in strips]
     whole, strips = (np.concatenate(chunks).astype(int) for chunks in (whole, strips))
     assert strips.shape == (frame_num, 64, 96, 3) and abs(whole - strips).max() <= 1

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from tests.wan.tiny_models import causal_inputs, causal_model, wan_model
+from wan.fast import speed
 from wan.fast.causal import OptimizedCausalWanModel
 from wan.fast.expert import OptimizedWanModel
 from wan.fast.fp8 import Fp8Linear
@@ -28,6 +29,16 @@ def test_contradictions_are_errors():
     assert error.value.settings == ("graphs", "reference")
     with pytest.raises(ValueError, match="'cudnn' does not work here"):
         Speed(attention="cudnn").check(CPU)
+    Speed().check(CPU)
+
+
+def test_a_gpu_without_triton_is_told_how_to_get_it(monkeypatch):
+    monkeypatch.setattr(speed, "find_spec", lambda name: None)
+    monkeypatch.setattr(speed, "use_backend", lambda name, device: name)
+    with pytest.raises(Refusal, match="needs Triton.*on Windows: pip install triton-windows") as error:
+        Speed().check(torch.device("cuda"))
+    assert error.value.settings == ("reference",)
+    Speed(reference=True).check(torch.device("cuda"))
     Speed().check(CPU)
 
 
