@@ -159,8 +159,10 @@ def check_kinds(found: Mapping[str, Path], recognised: Collection[str]) -> None:
 
 def check_two_experts(folder: Path, half: bool) -> None:
     """A checkpoint that is one model gets a reason, not a list of what it lacks."""
+    if folder.is_file():
+        raise Refusal(f"{folder} is a file, one part of five: name the folder of all, or the parts one by one", *PARTS)
     alone = (folder / "transformer").exists() and not (folder / "transformer_2").exists()
-    if not (folder.is_file() or alone or any(folder.glob("diffusion_pytorch_model*"))):
+    if not (alone or any(folder.glob("diffusion_pytorch_model*"))):
         return
     if half:
         raise no_switch(folder)

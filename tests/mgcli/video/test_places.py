@@ -244,6 +244,8 @@ def test_what_is_wrong_is_one_line(wan22, comfyui, official, tmp_path):
     ]:
         code, data, err = wan22(*flags(files | changed))
         assert code == 2 and said in data["error"] and "\n" not in data["error"], (changed, data)
+    code, data, err = wan22("--ckpt_dir", files["vae"])
+    assert code == 2 and "is a file, one part of five" in data["error"]
     for names, said in [
         (("high_noise", "low_noise", "text_encoder"), "no VAE is named, and no folder to look in (--ckpt_dir, --vae)"),
         (("vae",), "no high-noise expert or low-noise expert or text encoder or tokenizer is named"),
