@@ -36,7 +36,7 @@ try:
     from gymnasium.vector import AutoresetMode, VectorEnv
     from gymnasium.vector.utils import batch_space, iterate
 except ModuleNotFoundError as missing:
-    raise ImportError("mgcli.gym needs gymnasium: pip install 'mgcli[gym]'") from missing
+    raise ImportError("mgcli.gym needs gymnasium: pip install gymnasium") from missing
 
 __all__ = ["WorldEnv", "WorldVectorEnv"]
 Reward = Callable[[np.ndarray, str], float]  # of a block's frames (F, H, W, 3) and its action, such as "WL"
@@ -195,7 +195,7 @@ class WorldVectorEnv(VectorEnv[np.ndarray, dict[str, Any], np.ndarray]):
 
     def _play(self, rollout: Rollout, chosen: list[Action]) -> Made:
         frames = len(rollout.span.frames)
-        with explained_memory(self._request):
+        with settings_named(), explained_memory(self._request):
             return on_host(rollout.generate([[one] * frames for one in chosen]), rollout)
 
     def render(self) -> tuple[np.ndarray, ...] | None:

@@ -2,7 +2,7 @@
 reads beside the latents.
 
 The mask has a channel for each video frame of a latent frame, so the format holds more than a first frame: several to go on
-from, and a last one. The released model was trained on all of these together, says its paper.
+from, and a last one. The family's first paper (Wan 2.1) says that its model was trained on all of these tasks; of Wan2.2 nobody does.
 """
 
 from __future__ import annotations

@@ -5,9 +5,10 @@ is none becomes one, for as long as somebody needs it.
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, field
+import weakref
+from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 
 import numpy as np
 from PIL import Image
@@ -18,11 +19,7 @@ Picture = str | Path | Image.Image | np.ndarray
 @dataclass(frozen=True)
 class PictureFile:
     path: Path
-    _folder: TemporaryDirectory[str] | None = field(default=None, repr=False)  # which goes with its last user
-
-    @property
-    def from_memory(self) -> bool:
-        return self._folder is not None
+    from_memory: bool = False  # then the file goes with its last user
 
     def copy(self, path: Path) -> None:
         shutil.copyfile(self.path, path)
@@ -31,10 +28,13 @@ class PictureFile:
 def as_file(picture: Picture) -> PictureFile:
     if isinstance(picture, str | Path):
         return PictureFile(Path(picture))
-    folder = TemporaryDirectory(prefix="mgcli_")
-    path = Path(folder.name) / "picture.png"
-    (_from_array(picture) if isinstance(picture, np.ndarray) else picture).save(path)
-    return PictureFile(path, folder)
+    if not isinstance(picture, Image.Image | np.ndarray):
+        raise TypeError(f"an image is the name of a file, a PIL image or an array, not {type(picture).__name__}")
+    folder = Path(mkdtemp(prefix="mgcli_"))
+    file = PictureFile(folder / "picture.png", from_memory=True)
+    weakref.finalize(file, shutil.rmtree, folder, ignore_errors=True)
+    (_from_array(picture) if isinstance(picture, np.ndarray) else picture).save(file.path)
+    return file
 
 
 def _from_array(pixels: np.ndarray) -> Image.Image:

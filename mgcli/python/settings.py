@@ -49,7 +49,8 @@ class VideoSettings(TypedDict, total=False):
     config_path: str | Path
     device: str
     dtype: Dtype
-    residency: Literal["auto", "both", "one", "stream"]
+    residency: Literal["auto", "both", "one", "stream", "disk"]
+    memory: float
     t5_cpu: bool
     vae_tiling: bool
     reference: bool

@@ -113,26 +113,25 @@ class VideoRun:
         run.video.save("a.mp4")
 
     Several prompts are several videos of one run: nothing is loaded twice, and seeds count up. What cannot run is refused
-    at once, before anything is loaded.
+    at once, before anything is loaded. `planned` are the videos' plans, row by row.
     """
 
     def __init__(
         self,
-        prompt: str | Sequence[str],
+        prompt: str | Sequence[str] | None = None,
         *,
         image: Picture | None = None,
         last_image: Picture | None = None,
         **settings: Unpack[VideoSettings],
     ):
         check_names("generate()", settings, VideoSettings, ELSEWHERE)
-        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
         given = {"image": image, "last_image": last_image}
         pictures = {name: as_file(picture) for name, picture in given.items() if picture is not None}
         with settings_named():
-            self.request = video_request(prompts, pictures, dict(settings))
-            self._image = open_start(self.request)
-            [video] = self.request.videos()
-            asked = [replace(fitted(video, self._image), prompt=text) for text in prompts]
+            requests = video_requests(prompt, pictures, dict(settings))
+            self.request = requests[0]
+            self._start = open_start(self.request)
+            asked = [fitted(video, self._start) for request in requests for video in request.videos()]
             self.planned: list[PlannedVideo] = [planned(seeded(video, offset=i)) for i, video in enumerate(asked)]
         self._pictures = {name: picture for name, picture in pictures.items() if picture.from_memory}
         self._made: list[MadeVideo] = []
@@ -162,7 +161,7 @@ class VideoRun:
 
     def _run(self) -> Iterator[StepDone]:
         with settings_named():
-            generation = open_generation(self.request, self.planned, self._image)
+            generation = open_generation(self.request, self.planned, self._start)
             with out_of_memory_as(lambda _: generation.out_of_memory(self.request.vae_tiling)):
                 for i, done in generation.steps():
                     yield done
@@ -177,20 +176,23 @@ class VideoRun:
         return MadeVideo(frames, latents, find_task(request.task).fps, request, facts, self._pictures)
 
 
-def video_request(prompts: list[str], pictures: dict[str, PictureFile], settings: dict[str, Any]) -> Wan22Request:
-    """As the command that is meant: i2v where there is an image."""
+def video_requests(
+    prompt: str | Sequence[str] | None, pictures: dict[str, PictureFile], settings: dict[str, Any]
+) -> list[Wan22Request]:
+    """Of each prompt as the command that is meant: i2v where there is an image. One that is not given may be in a preset."""
+    task = settings.pop("task", "i2v-A14B" if pictures or "video" in settings else None)
+    flags = settings | {name: picture.path for name, picture in pictures.items()} | ({"task": task} if task else {})
+    if prompt is None:
+        return [wan22_request(flags)]
+    prompts = [prompt] if isinstance(prompt, str) else list(prompt)
     if not prompts:
         raise ValueError("there is no prompt; say what the video shows")
-    task = settings.pop("task", "i2v-A14B" if pictures or "video" in settings else None)
-    flags = settings | {name: picture.path for name, picture in pictures.items()} | {"prompt": prompts[0]}
-    if task:
-        flags["task"] = task
-    return wan22_request(flags)
+    return [wan22_request(flags | {"prompt": text}) for text in prompts]
 
 
 @overload
 def generate(
-    prompt: str,
+    prompt: str | None = None,
     *,
     image: Picture | None = None,
     last_image: Picture | None = None,
@@ -207,14 +209,15 @@ def generate(
     **settings: Unpack[VideoSettings],
 ) -> list[MadeVideo]: ...
 def generate(
-    prompt: str | list[str] | tuple[str, ...],
+    prompt: str | list[str] | tuple[str, ...] | None = None,
     *,
     image: Picture | None = None,
     last_image: Picture | None = None,
     on_step: Callable[[StepDone], object] | None = None,
     **settings: Unpack[VideoSettings],
 ) -> MadeVideo | list[MadeVideo]:
-    """A video from a text, or from an image and a text; a list of texts is a list of videos. Without `ckpt_dir` the downloaded
+    """A video from a text, or from an image and a text; a list of texts is a list of videos, and a preset
+    (`config_path`, also the record beside a video) may say the text. Without `ckpt_dir` the downloaded
     release makes it, else for text the embedded mini. It begins with `image` (or where `video` ends) and may end with `last_image`.
 
         video = wan22.generate("two red stars", sample_steps=20, base_seed=1)
@@ -227,4 +230,4 @@ def generate(
     for done in run:
         if on_step:
             on_step(done)
-    return run.video if isinstance(prompt, str) else run.videos
+    return run.video if isinstance(prompt, str | None) else run.videos

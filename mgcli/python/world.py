@@ -15,6 +15,7 @@ import itertools
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from operator import index
 from pathlib import Path
 from typing import Any, Self, Unpack
 
@@ -93,7 +94,8 @@ class World:
             world._open(request, open_models(request), keep)
             rollout, note = load_world(path, world._models_now())
         picture = PictureFile(Path(note["image"])) if note.get("image") else None
-        world._take(rollout, picture, note.get("seed", 0))
+        world.request = replace(world.request, seed=note.get("seed", 0))
+        world._take(rollout, picture, world.request.seed)
         return world
 
     def another(self, image: Picture | None = None, *, seed: int = 0, keep: bool = True) -> World:
@@ -129,6 +131,8 @@ class World:
 
     def step(self, action: str) -> np.ndarray:
         """The next block, uint8 (frames, H, W, 3), while `action` is held; several in one block are "W*6 L*6"."""
+        if not isinstance(action, str):
+            raise TypeError(f'an action is written as in scripts, such as "W" or "WL", not {action!r}')
         script, frames = parse_text(action, self.mode), len(self._rollout_now().span.frames)
         if len(script) > frames:
             raise ValueError(f"{action!r} is {len(script)} frames, the next block has {frames}: walk() makes several")
@@ -189,7 +193,8 @@ class World:
         picture = (
             image if isinstance(image, PictureFile) else as_file(self.request.default_image if image is None else image)
         )
-        request, models = self.request, self._models_now()
+        models, seed = self._models_now(), index(seed)
+        self.request = request = replace(self.request, seed=seed)  # which is held to its limits
         with settings_named(), explained_memory(request):
             start = open_image(picture.path)
             rollout = models.start([start], [seed], request.sampling(), request.height, request.width)
@@ -223,7 +228,7 @@ class World:
         rollout = self._rollout_now()
         chosen = source(rollout.span.frames)
         assert chosen is not None, "scripts hold their last action, and walks do not end"
-        with explained_memory(self.request):
+        with settings_named(), explained_memory(self.request):
             made = on_host(rollout.generate(chosen), rollout, keep_latents=self._keep)
         self._count()
         if self._keep:
@@ -255,7 +260,7 @@ class World:
             origin |= {"image": str(picture_beside(request.output))}
         image = (Path(origin["image"]),) if "image" in origin else ()
         with Recording(request.output, self.mode, self.fps) as recording:
-            recording.tell(replace(request, seed=self.seed, image=image), **origin, **self._facts)
+            recording.tell(replace(request, image=image), **origin, **self._facts)
             for made in kept:
                 recording.write(made.video[0], made.actions[0])
                 if request.save_latents and made.latents is not None:

@@ -46,10 +46,10 @@ COMPARISON = Flags("Comparison", {
     "overwrite": OVERWRITE,
 })  # fmt: skip
 IMAGE = Flags("Image", {
-    "image": Flag(Path, "The first frame: an image file of any size. The video takes its shape.", "none, wan22 i2v needs one", metavar="FILE"),
+    "image": Flag(Path, "The first frame: an image file of any size. The video takes its shape.", "none, wan22 i2v needs one or a --video", metavar="FILE"),
     "last_image": Flag(Path, "The last frame too, of the same shape. The model's input has room for it; how well the released weights do it was not seen.", "none", metavar="FILE"),
-    "video": Flag(Path, "In place of --image: a video to go on from. The file holds what is new; the first --overlap of --frame_num are the video's.", "none", metavar="FILE"),
-    "overlap": Flag(int, "How many of its last frames are given, 4n+1: 5 say how things move, 1 says where they are.", "5"),
+    "video": Flag(Path, "In place of --image: a video to go on from. The file holds what is new; the first --overlap of --frame_num are the end of this one.", "none", metavar="FILE"),
+    "overlap": Flag(int, "How many of its last frames are given: 1, 5, 9, 13, ... Several say how things move, 1 says where they are.", "5"),
 })  # fmt: skip
 PROMPT = Flags("Prompt", {
     "prompt": Flag(str, f'What the video shows. The mini knows moving shapes only: "{EXAMPLE}"', "none, a video needs one", (), ("-p",)),

@@ -201,20 +201,19 @@ class Row:
 ROWS = (
     Row("bf16", None, ("--sample_steps", "2")),  # compiles kernels, chooses attention
     Row("bf16", None),
-    Row("bf16", None, ("--fp8",)),
     Row("bf16", 24),
-    Row("bf16", 24, ("--fp8",)),
     Row("bf16", 12, ("--residency", "disk")),
     Row("bf16", 8, ("--residency", "disk")),
     Row("fp8", None),
     Row("fp8", 24),
     Row("fp8", 12),
     Row("fp8", 8),
-    Row("fp8", 8, ("--residency", "disk")),
     Row("Q4_K", None),
     Row("Q4_K", 12),
     Row("Q4_K", 8),
+    Row("fp8", 8, ("--residency", "disk")),
     Row("Q4_K", 8, ("--residency", "disk")),
+    Row("bf16", 24, ("--fp8",)),
 )
 
 
@@ -277,7 +276,7 @@ def main() -> None:
         for row in (row for row in ROWS if row.stored == stored):
             rows.append(measure(row, given.folder, named, given.out))
             print(line(rows[-1]), f" [{time.perf_counter() - started:.0f} s]", flush=True)
-            (given.out / f"small_gpus_{given.only[0]}.json").write_text(json.dumps(rows, indent=1))
+            (given.out / f"small_gpus_{'_'.join(given.only)}.json").write_text(json.dumps(rows, indent=1))
         for path in map(Path, named[1::2]):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 

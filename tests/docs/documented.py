@@ -8,6 +8,7 @@ import re
 import shlex
 import tomllib
 from collections.abc import Callable
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ GAMES = {"generate": GenerateRequest, "stream": StreamRequest, "play": PlayReque
 VIDEOS = {"t2v": "t2v-A14B", "i2v": "i2v-A14B", "plan": None, "compare": None}
 READERS_FILES = {
     "checkpoint_path", "pretrained_model_path", "tiny_vae", "image", "load_state", "save_state", "ckpt_dir", "prompt_file",
-    "output_dir", "config_path",
+    "output_dir", "config_path", "high_noise", "low_noise", "text_encoder", "tokenizer", "vae", "last_image", "video",
 }  # fmt: skip
 # what else the pages call: theirs to be right
 OTHERS = {".", "cd", "git", "ln", "mkdir", "pre-commit", "printf", "ssh"}
@@ -43,7 +44,7 @@ def programs(line: str) -> list[list[str]]:
     commands: list[list[str]] = [[]]
     for word in words:
         commands.append([]) if word in ENDS else commands[-1].append(word)
-    return [command for command in commands if command]
+    return [list(takewhile(lambda word: word not in (">", ">>"), command)) for command in commands if command]
 
 
 def check(words: list[str]) -> None:
@@ -101,10 +102,15 @@ def check_python(words: list[str]) -> None:
     if words[0] != "-m":
         assert (ROOT / words[0]).is_file()
         return
-    found = importlib.util.find_spec(words[1])
-    assert found and found.origin
-    source = Path(found.origin).read_text(encoding="utf-8")
-    assert all(f'"{word}"' in source for word in words if word.startswith("--"))
+    source = source_of(words[1])
+    shared = [source_of(name) for name in re.findall(r"^from (wanmini[\w.]*) import", source, re.M)]
+    assert all(f'"{word}"' in "".join([source, *shared]) for word in words if word.startswith("--"))
+
+
+def source_of(module: str) -> str:
+    found = importlib.util.find_spec(module)
+    assert found and found.origin, f"no module {module}"
+    return Path(found.origin).read_text(encoding="utf-8")
 
 
 def check_install(words: list[str]) -> None:

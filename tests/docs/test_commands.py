@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.docs.documented import check, programs
-from tests.docs.pages import PAGES, blocks
+from tests.docs.documented import APPS, check, programs
+from tests.docs.pages import PAGES, ROOT, blocks, rows
 
 LINES = [(str(block), line) for page in PAGES for block in blocks(page) for line in block.commands()]
 
@@ -12,6 +12,12 @@ LINES = [(str(block), line) for page in PAGES for block in blocks(page) for line
 def test_a_documented_command_is_taken(where: str, line: str):
     for words in programs(line):
         check(words)
+
+
+@pytest.mark.parametrize("program", APPS)
+def test_every_command_is_in_the_index(program: str):
+    index = "|".join(cell for row in rows(ROOT / "docs" / "README.md") for cell in row)
+    assert [name for name in APPS[program].commands if f"`{program} {name}" not in index] == []
 
 
 @pytest.mark.parametrize("line", [

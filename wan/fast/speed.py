@@ -8,8 +8,8 @@ stays behind the fused kernels, and is there for hardware that has none. `fp8` i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 from functools import partial
+from importlib.util import find_spec
 
 import torch
 from torch import nn

@@ -10,11 +10,11 @@ import pytest
 
 import mgcli
 import wan22
+from tests.docs.pages import blocks
 
 DOCS = Path(__file__).parents[3] / "docs"
-PAGE = (DOCS / "python.md").read_text(encoding="utf-8")
+PAGE = DOCS / "python.md"
 NOTEBOOK = json.loads((DOCS / "tour.ipynb").read_text(encoding="utf-8"))
-BLOCK = re.compile(r"(<!-- not run: [^\n]+ -->\n)?```python\n(.*?)```", re.DOTALL)
 
 
 def shown(code: str, names: dict[str, Any]) -> Any:
@@ -29,15 +29,15 @@ def test_the_page(tmp_path, monkeypatch):
     pytest.importorskip("gymnasium")
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
-    for kept_back, code in BLOCK.findall(PAGE):
-        compile(code, "page", "exec") if kept_back else shown(code, names)
+    for block in blocks(PAGE, "python"):
+        compile(block.text, str(block), "exec") if block.mark else shown(block.text, names)
     assert {"walk.mp4", "walk.json", "stars.mp4", "episode.mp4"} <= {path.name for path in tmp_path.iterdir()}
 
 
 def test_the_page_lists_the_public_names():
     gym = pytest.importorskip("mgcli.gym", exc_type=ImportError)
     for module in (mgcli, gym, wan22):
-        [row] = re.findall(rf"^\| `{module.__name__}` \| (.*) \|$", PAGE, re.MULTILINE)
+        [row] = re.findall(rf"^\| `{module.__name__}` \| (.*) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
         assert set(re.findall(r"`(\w+)`", row)) == set(module.__all__)
 
 

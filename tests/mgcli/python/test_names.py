@@ -3,6 +3,7 @@
 import dataclasses
 import subprocess
 import sys
+import typing
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,20 @@ def test_every_field_of_a_request_is_a_keyword():
     assert set(VideoSettings.__annotations__) == wanted | {"accel"}
     wanted = {f.name for f in dataclasses.fields(GameRequest)} - own - world.ELSEWHERE.keys()
     assert set(WorldSettings.__annotations__) == wanted
+
+
+@pytest.mark.parametrize(("settings", "request_class"), [(VideoSettings, Wan22Request), (WorldSettings, GameRequest)])
+def test_their_choices_are_the_requests(settings, request_class):
+    ours, theirs = typing.get_type_hints(settings), typing.get_type_hints(request_class)
+    listed = {name: words(hint) for name, hint in ours.items() if words(hint) and name != "accel"}
+    assert listed == {name: words(theirs[name]) for name in listed}
+    assert not {name for name in ours if name not in listed and words(theirs.get(name))}
+
+
+def words(hint: object) -> set[str]:
+    """Of all Literals in it."""
+    inside = set().union(*(words(part) for part in typing.get_args(hint) if not isinstance(part, str)))
+    return set(typing.get_args(hint)) if typing.get_origin(hint) is typing.Literal else inside
 
 
 @pytest.mark.parametrize("package", PACKAGES)

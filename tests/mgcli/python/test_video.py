@@ -60,7 +60,7 @@ def test_it_is_the_video_of_the_command(folders, tmp_path):
 def test_a_record_makes_it_again(folders, tmp_path):
     first = wan22.generate("a cat", ckpt_dir=folders["t2v"], **TINY | {"base_seed": -1})
     first.save(tmp_path / "a.mp4")
-    again = wan22.generate("a cat", config_path=tmp_path / "a.json")
+    again = wan22.generate(config_path=tmp_path / "a.json")
     assert torch.equal(first.latents, again.latents)
 
 
@@ -116,7 +116,7 @@ def test_the_mini_without_a_checkpoint(tmp_path):
 )
 def test_mistakes(settings, kind, sentence):
     with pytest.raises(kind, match=sentence):
-        wan22.generate("a red circle", **settings)
+        wan22.generate("a star", **settings)
 
 
 def test_an_empty_prompt_and_none():

@@ -133,8 +133,12 @@ def test_actions_of_a_part_and_held_ones(world):
         (lambda w: w.save("a.avi"), ValueError, "no frames to be had|not an .mp4"),
         (lambda w: mgcli.World(hieght=32), TypeError, "World\\(\\) takes no 'hieght'; did you mean 'height'"),
         (lambda w: mgcli.World(actions="W"), TypeError, "step\\(\\) and walk\\(\\) take them"),
-        (lambda w: mgcli.World(height=33), ValueError, "height 33 does not fit the model"),
+        (lambda w: mgcli.World(height=33), ValueError, "height 33 is no multiple of 16"),
         (lambda w: mgcli.World(mode="gta"), ValueError, "mode: expected one of 'universal'"),
+        (lambda w: w.another(seed=2**63), ValueError, "seed 2\\*\\*63 or more must be from"),
+        (lambda w: w.another(seed=1.5), TypeError, "integer"),
+        (lambda w: w.another(7), TypeError, "a PIL image or an array, not int"),
+        (lambda w: w.step(1), TypeError, 'such as "W" or "WL", not 1'),
         (lambda w: mgcli.World("gone.png"), FileNotFoundError, "gone.png"),
     ],
 )

@@ -36,11 +36,12 @@ def i2v(folder, tmp_path, capsys):
     """Runs `wan22 i2v` with images a.png, b.png, tall.png and the video in.mp4 -> code, JSON."""
     for i, (name, size) in enumerate({"a": (96, 64), "b": (96, 64), "tall": (64, 96)}.items()):
         Image.fromarray(noisy(i, *size)).save(tmp_path / f"{name}.png")
+    (tmp_path / "text.mp4").write_text("no video at all" * 99)
     with VideoWriter(tmp_path / "in.mp4", 16) as writer:
         writer.write(np.stack([noisy(i) for i in range(7)]))
 
     def call(flags: str, *more: str):
-        files = {"a.png", "b.png", "tall.png", "in.mp4", "gone.mp4"}
+        files = {"a.png", "b.png", "tall.png", "in.mp4", "gone.mp4", "text.mp4"}
         given = [str(tmp_path / word) if word in files else word for word in flags.split()]
         where = ["--ckpt_dir", str(folder), "--save_file", str(tmp_path / "out.mp4"), "--save_latents"]
         code = run(wan22_app.app, ["i2v", "--json", *TINY, *where, *given, *more])
@@ -92,6 +93,7 @@ def test_from_python(i2v, folder, tmp_path):
         ("--video in.mp4 --overlap 9", "has 7 frames, fewer than the 9 to go on from"),
         ("--video a.png --overlap 5", "fewer than the 5|not a video"),
         ("--video gone.mp4", "no such file"),
+        ("--video text.mp4", "is not a video that can be read"),
     ],
 )
 def test_mistakes(i2v, flags, sentence):
