@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from mgcli import wan22_app
 from mgcli.app.errors import run
+from mgcli.video.checkpoints import checkpoint_here
 from mgcli.video.request import wan22_request
 from mgcli.video.run import find_files
 from tests.tiny_checkpoints import WORDS, single_file, spiece_model, text_encoder_key, write_comfyui, write_wan22
@@ -168,6 +169,12 @@ def test_the_environment_names_comfyui_s_folder(wan22, comfyui, official, wanted
     code, data, err = wan22()
     assert code == 0 and torch.equal(latents(data), wanted), err
     assert found(vae=official["t2v"] / "vae").low_noise == files_of(comfyui)["low_noise"]
+    # files may come and go while a process lives
+    low, away = files_of(comfyui)["low_noise"], comfyui.parent / "low.safetensors"
+    low.rename(away)
+    assert checkpoint_here("t2v-A14B") is None
+    away.rename(low)
+    assert checkpoint_here("t2v-A14B") == comfyui
 
 
 def test_a_folder_without_this_model_is_passed_over_in_words(wan22, official, tmp_path, monkeypatch):
