@@ -16,7 +16,7 @@ from torch import Tensor
 from wan.files.checkpoint import PLACES, find_in
 from wan.files.key_names import EXPERT, TEXT_ENCODER, VAE
 from wan.files.readers import some
-from wan.files.single_files import Shelf, foreign, noise_of, the_one, the_pair
+from wan.files.single_files import PartFile, Shelf, foreign, noise_of, the_one, the_pair
 from wan.files.tokenizers import carries_tokenizer
 from wan.files.weights import Weights, open_weights
 from wan.refusal import Refusal
@@ -68,7 +68,7 @@ def find_places(
         if folder is None:
             raise Refusal(f"no {_spoken(wanted)} is named, and no folder to look in", "ckpt_dir", *wanted)
         check_two_experts(folder, half)
-        found |= _in_release(folder, wanted) if is_release(folder) else _in_files(folder, task, wanted)
+        found |= _in_release(folder, wanted) if is_release(folder) else _in_files(folder, task, wanted, found)
     check_kinds(found, wanted if wanted and folder and not is_release(folder) else ())
     places = Places(**found)
     check_not_mixed_up(places.experts, task)
@@ -109,7 +109,7 @@ def _in_release(folder: Path, wanted: list[str]) -> dict[str, Path]:
     return there
 
 
-def _in_files(folder: Path, task: Task, wanted: list[str]) -> dict[str, Path]:
+def _in_files(folder: Path, task: Task, wanted: list[str], named: Mapping[str, Path]) -> dict[str, Path]:
     shelf, channels = Shelf(folder), task.model.in_dim
     files = {
         "high_noise": shelf.experts("high", channels),
@@ -120,10 +120,11 @@ def _in_files(folder: Path, task: Task, wanted: list[str]) -> dict[str, Path]:
     missing = [name for name in files if name in wanted and not files[name]]
     if missing:
         raise Refusal(f"{folder} has no {_spoken(missing)} of {task.name}{_unread(shelf)}", *missing)
-    found: dict[str, Path] = {}
-    if {"high_noise", "low_noise"} <= set(wanted):
-        found["high_noise"], found["low_noise"] = the_pair(files["high_noise"], files["low_noise"])
-    found |= {name: the_one(name, files[name]) for name in files if name in wanted and name not in found}
+    # the other of a pair may have been named
+    files |= {name: [PartFile(path, path.stat().st_size)] for name, path in named.items() if name in files}
+    pair = the_pair(files["high_noise"], files["low_noise"])
+    chosen = dict(zip(PARTS, pair)) | {name: the_one(name, files[name]) for name in ("text_encoder", "vae")}
+    found = {name: path for name, path in chosen.items() if name in wanted}
     if "tokenizer" in wanted:
         encoders = [found.get("text_encoder"), *(file.path for file in files["text_encoder"])]
         carrier = next((path for path in encoders if path and carries_tokenizer(path)), None)
@@ -158,8 +159,10 @@ def check_kinds(found: Mapping[str, Path], recognised: Collection[str]) -> None:
 
 def check_two_experts(folder: Path, half: bool) -> None:
     """A checkpoint that is one model gets a reason, not a list of what it lacks."""
+    if folder.is_file():
+        raise Refusal(f"{folder} is a file, one part of five: name the folder of all, or the parts one by one", *PARTS)
     alone = (folder / "transformer").exists() and not (folder / "transformer_2").exists()
-    if not (folder.is_file() or alone or any(folder.glob("diffusion_pytorch_model*"))):
+    if not (alone or any(folder.glob("diffusion_pytorch_model*"))):
         return
     if half:
         raise no_switch(folder)

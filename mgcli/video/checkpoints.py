@@ -14,19 +14,26 @@ from wan22.config import TASKS
 
 
 def checkpoint_here(task: str) -> Path | None:
-    for name in VIDEO_MODELS:
-        if name.startswith(task) and not problems(MODELS[name], models_dir()):
-            return models_dir() / MODELS[name].folder
-    cached = elsewhere.in_hub_cache(MODELS[task])
+    models = [MODELS[name] for name in VIDEO_MODELS if name.startswith(task)]
+    for model in models:
+        if not problems(model, models_dir()):
+            return models_dir() / model.folder
+    for model in models:
+        if cached := elsewhere.in_hub_cache(model):
+            return cached
     comfyui = elsewhere.comfyui_models()
-    if cached or comfyui is None:
-        return cached
-    return comfyui if _both_experts(comfyui, task) else None
+    return comfyui if comfyui and _both_experts(comfyui, task, _files_now(comfyui)) else None
+
+
+def _files_now(folder: Path) -> tuple[tuple[Path, int], ...]:
+    from wan.files.single_files import weights_under
+
+    return tuple((path, path.stat().st_mtime_ns) for path in weights_under(folder))
 
 
 @lru_cache(maxsize=8)
-def _both_experts(folder: Path, task: str) -> bool:
-    """Asked several times in a run, and every file there must be opened to answer."""
+def _both_experts(folder: Path, task: str, _files: tuple[tuple[Path, int], ...]) -> bool:
+    """Asked several times in a run, and every file there must be opened to answer: once for the same files."""
     from wan22.places import has_experts
 
     return has_experts(folder, TASKS[task])

@@ -145,14 +145,9 @@ def checkpoint_folder(request: Wan22Request) -> Path | None:
     if here or named:
         return here
     if request.task != mini.TASK:
-        if of_mini:
-            why = f"the mini makes videos from text alone, no {request.task}"
-            raise ValueError(
-                f"{why}: `wan22 download {request.task}` fetches it, or name another folder with --ckpt_dir"
-            )
-        raise ValueError(
-            f"no checkpoint: `wan22 download {request.task}` fetches it, or name a folder with --ckpt_dir{none_here()}"
-        )
+        alone = f"the mini makes videos from text alone, no {request.task}"
+        why = alone if of_mini else f"no checkpoint{none_here()}"
+        raise ValueError(f"{why}: `wan22 download {request.task}` fetches one, or name a folder with --ckpt_dir")
     from wanmini.weights import SCENES
 
     return SCENES

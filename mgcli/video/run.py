@@ -83,7 +83,7 @@ def find_files(request: Wan22Request) -> Places:
     """Where each part is, said in a line."""
     folder, named = checkpoint_folder(request), request.named_parts
     if folder == SCENES and not request.ckpt_dir:
-        none = f"no --ckpt_dir and no {request.task} here{none_here()}"
+        none = f"no --ckpt_dir and no downloaded {request.task}{none_here()}"
         log.info(f"{none}: the mini, a small model of moving shapes")
     places = find_places(folder, find_task(request.task), named, request.enable_half_frame_generation)
     if named or folder is None or not is_release(folder):

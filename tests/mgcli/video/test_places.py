@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from mgcli import wan22_app
 from mgcli.app.errors import run
+from mgcli.video.checkpoints import checkpoint_here
 from mgcli.video.request import wan22_request
 from mgcli.video.run import find_files
 from tests.tiny_checkpoints import WORDS, single_file, spiece_model, text_encoder_key, write_comfyui, write_wan22
@@ -168,6 +169,12 @@ def test_the_environment_names_comfyui_s_folder(wan22, comfyui, official, wanted
     code, data, err = wan22()
     assert code == 0 and torch.equal(latents(data), wanted), err
     assert found(vae=official["t2v"] / "vae").low_noise == files_of(comfyui)["low_noise"]
+    # files may come and go while a process lives
+    low, away = files_of(comfyui)["low_noise"], comfyui.parent / "low.safetensors"
+    low.rename(away)
+    assert checkpoint_here("t2v-A14B") is None
+    away.rename(low)
+    assert checkpoint_here("t2v-A14B") == comfyui
 
 
 def test_a_folder_without_this_model_is_passed_over_in_words(wan22, official, tmp_path, monkeypatch):
@@ -202,6 +209,7 @@ def test_a_release_in_the_hugging_face_cache_is_found(wan22, official, wanted, t
     code, data, err = wan22()
     assert code == 0 and torch.equal(latents(data), wanted), err
     assert data["videos"][0]["checkpoint"] == str(snapshots / "abc")
+    assert found() == found(ckpt_dir=Path("t2v-A14B"))
     shutil.rmtree(snapshots / "abc" / "low_noise_model")
     code, data, err = wan22()
     assert code == 2 and "the mini" in data["error"]
@@ -243,6 +251,8 @@ def test_what_is_wrong_is_one_line(wan22, comfyui, official, tmp_path):
     ]:
         code, data, err = wan22(*flags(files | changed))
         assert code == 2 and said in data["error"] and "\n" not in data["error"], (changed, data)
+    code, data, err = wan22("--ckpt_dir", files["vae"])
+    assert code == 2 and "is a file, one part of five" in data["error"]
     for names, said in [
         (("high_noise", "low_noise", "text_encoder"), "no VAE is named, and no folder to look in (--ckpt_dir, --vae)"),
         (("vae",), "no high-noise expert or low-noise expert or text encoder or tokenizer is named"),
@@ -289,6 +299,16 @@ def test_a_pair_stored_differently_is_taken_and_said(wan22, comfyui):
     save_file({name: tensor.bfloat16() for name, tensor in load_file(low).items()}, low)
     code, data, err = wan22("--ckpt_dir", comfyui)
     assert code == 0 and "the two experts are stored differently" in err
+    # one that was named has the other of its kind beside it
+    high = files_of(comfyui)["high_noise"]
+    half = comfyui / "unet" / "wan2.2_t2v_high_noise_14B_fp8_scaled.safetensors"
+    half.parent.mkdir()
+    save_file({name: tensor.bfloat16() for name, tensor in load_file(high).items()}, half)
+    best = low.with_name("wan2.2_t2v_low_noise_14B_fp32.safetensors")
+    save_file({name: tensor.float() for name, tensor in load_file(low).items()}, best)
+    assert found(ckpt_dir=comfyui).experts == {"high": high, "low": best}
+    assert found(ckpt_dir=comfyui, high_noise=half).low_noise == low
+    assert found(ckpt_dir=comfyui, low_noise=low).high_noise == half
 
 
 def test_gguf_files_on_comfyui_s_shelves(wan22, official, tmp_path, wanted):

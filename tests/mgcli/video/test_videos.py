@@ -372,7 +372,7 @@ def test_without_a_checkpoint_released_sizes_and_images_say_how_to_get_one(capsy
         (["--ckpt_dir", "mini"], "the mini makes videos from text alone, no i2v-A14B"),
     ):
         assert run(wan22_app.app, [*image, *folder]) == 2
-        assert f"{why}: `wan22 download i2v-A14B` fetches it, or name a" in capsys.readouterr().err
+        assert f"{why}: `wan22 download i2v-A14B` fetches one, or name a folder" in capsys.readouterr().err
     assert run(wan22_app.app, [*image, "--ckpt_dir", "i2v-A14B"]) == 2
     assert "i2v-A14B is not whole in" in capsys.readouterr().err
 
