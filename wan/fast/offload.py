@@ -11,7 +11,7 @@ import copy
 import mmap
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -217,7 +217,7 @@ class BlockStream:
             return
         self.coming.clear()  # of a forward that was broken off
         slot = self.host.take(index)
-        with torch.cuda.stream(self.stream):  # no effect without one
+        with torch.cuda.stream(self.stream) if self.stream else nullcontext():
             size = self.host.arrangements[index].size
             self.coming[index] = slot.memory[:size].to(self.device, non_blocking=True, copy=True)
             copied = None

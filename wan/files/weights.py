@@ -12,7 +12,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -262,7 +262,7 @@ class Readers:
         failures: list[BaseException] = []
 
         def work(scratch: Tensor) -> None:
-            with torch.cuda.stream(stream), suppress(Empty):  # no effect without a stream
+            with torch.cuda.stream(stream) if stream else nullcontext(), suppress(Empty):
                 while not failures:
                     name = names.get_nowait()
                     try:
