@@ -23,7 +23,9 @@ from wan.refusal import Refusal
 from wan22.config import Residency
 from wan22.plan import PlannedVideo
 
-RESIDENCIES: tuple[Residency, ...] = get_args(Residency)  # the fastest first
+RESIDENCIES: tuple[Residency, ...] = get_args(
+    Residency
+)  # the fastest first, if weights are computed while they are read
 
 LITTLE = 3 * GIB
 BESIDE = 150 * 2**20  # bytes that a forward takes at any length
@@ -45,6 +47,12 @@ class Needs:
     block: int  # of them, those of its largest layer
     rest: int  # and those outside of the layers
     activations: int
+    as_stored: bool = False  # weights are in memory as in their file: nothing is computed of them on the way
+
+    @property
+    def fastest_first(self) -> tuple[Residency, ...]:
+        """What is read as it is stored comes from the system's cache of files faster than pinned memory is made for it."""
+        return (*RESIDENCIES[:2], *reversed(RESIDENCIES[2:])) if self.as_stored else RESIDENCIES
 
     def on_device(self, residency: Residency) -> int:
         # of a streamed one: a layer that computes, and one that comes
@@ -56,11 +64,12 @@ class Needs:
         return {"stream": self.expert, "disk": RING * self.block, "one": self.expert * ahead}.get(residency, 0)
 
 
-def needs(model: WanModel, tokens: int) -> Needs:
-    """Counted on a model without memory, whose weights are held as they will be."""
+def needs(model: WanModel, tokens: int, stored: int = 0) -> Needs:
+    """Counted on a model without memory, whose weights are held as they will be; its file has `stored` bytes of them."""
     blocks = [sum(p.nbytes for p in block.parameters()) for block in model.blocks]
     whole = sum(p.nbytes for p in model.parameters())
-    return Needs(whole, max(blocks), whole - sum(blocks), activation_bytes(model.config, tokens))
+    as_stored = abs(whole - stored) < 0.05 * whole
+    return Needs(whole, max(blocks), whole - sum(blocks), activation_bytes(model.config, tokens), as_stored)
 
 
 def released_model(config: WanConfig, dtype: torch.dtype, fp8: bool = False) -> WanModel:
@@ -80,10 +89,10 @@ def activation_bytes(config: WanConfig, tokens: int) -> int:
 
 def choose_residency(needs: Needs, device: int, host: int) -> Residency:
     """The fastest that fits in these bytes of device memory, with a tenth to spare for fragments, and of the host's."""
-    for residency in RESIDENCIES:
+    for residency in needs.fastest_first:
         if needs.on_device(residency) <= 0.9 * device and needs.on_host(residency) <= 0.9 * host:
             return residency
-    return RESIDENCIES[-1]
+    return "disk"
 
 
 def usable_bytes(device: torch.device) -> float:

@@ -57,14 +57,16 @@ class Parts:
 
     def needs(self, tokens: int) -> Needs:
         """Of memory, for videos of at most so many tokens."""
-        return needs(self._skeleton, tokens)
+        model, stored = self._skeleton
+        return needs(model, tokens, stored)
 
     @cached_property
-    def _skeleton(self) -> WanModel:
-        """An expert without memory, its weights held as they will be: the larger of the two."""
+    def _skeleton(self) -> tuple[WanModel, int]:
+        """An expert without memory, its weights held as they will be, and the bytes its file has: the larger of the two."""
         finish = self.speed.finish(self.device)
-        made = [skeleton(path, self.dtype, self.speed.wan_class, finish) for path in self.places.experts.values()]
-        return max(made, key=lambda model: sum(p.nbytes for p in model.parameters()))
+        paths = self.places.experts.values()
+        made = [(skeleton(path, self.dtype, self.speed.wan_class, finish), open_weights(path).stored) for path in paths]
+        return max(made, key=lambda pair: sum(p.nbytes for p in pair[0].parameters()))
 
     def encode_prompts(self, prompts: Sequence[str]) -> dict[str, Tensor]:
         """Each different prompt (L, text_dim) on the device; the encoder is freed before this returns."""

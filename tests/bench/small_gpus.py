@@ -28,7 +28,7 @@ from torch import Tensor
 
 from tests.bench.make_random_release import RandomWeights, on_meta, write_vae
 from tests.tiny_checkpoints import write_tokenizer
-from wan.config import T2V_A14B, UMT5_XXL
+from wan.config import T2V_A14B, UMT5_XXL, WanConfig
 from wan.files.converting import NAMES
 from wan.files.packed import FORMATS
 from wan.files.weights import open_weights
@@ -119,14 +119,14 @@ def write_fp8(path: Path, numbers: Numbers) -> None:
     write_safetensors(path, makers, kinds)
 
 
-def write_q4(path: Path, numbers: Numbers) -> None:
+def write_q4(path: Path, numbers: Numbers, config: WanConfig = T2V_A14B) -> None:
     """A GGUF: header, and tensors at multiples of 32 bytes."""
 
     def text(words: str) -> bytes:
         return struct.pack("<Q", len(words)) + words.encode()
 
     entries, makers, end = [], [], 0
-    for name, shape in shapes(WanModel, T2V_A14B).items():
+    for name, shape in shapes(WanModel, config).items():
         packed = held(name) and shape[1] % 256 == 0
         size = FORMATS["Q4_K"].bytes_of(shape.numel()) if packed else shape.numel() * 4
         entries.append(

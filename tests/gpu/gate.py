@@ -11,6 +11,7 @@ from itertools import chain
 from tests.gpu import (
     commands,
     devices,
+    files,
     kernels,
     pictures,
     play,
@@ -25,7 +26,7 @@ from tests.gpu import (
 from tests.gpu.leg import Leg, Setting, legs_of
 from tests.gpu.process import FAILED, PASSED, ROOT, Outcome, Running
 
-MODULES = (releases, worlds, ways, videos, video_ways, strips, pictures, play, commands, devices, kernels, suite)
+MODULES = (releases, worlds, ways, videos, video_ways, files, strips, pictures, play, commands, devices, kernels, suite)
 LEGS: dict[str, Leg] = {leg.name: leg for leg in chain.from_iterable(map(legs_of, MODULES))}
 
 

@@ -10,9 +10,10 @@ from collections.abc import Callable
 
 import torch
 
-from wan.fast.kernels import triton_action, triton_fp8, triton_norm, triton_qkv, triton_vae
+from wan.fast.kernels import triton_action, triton_fp8, triton_norm, triton_packed, triton_qkv, triton_vae
 from wan.fast.kernels.vae import Sum
 from wan.fast.speed import FP8_CAPABILITY
+from wan.files.packed import FORMATS
 from wan.modules.rope import rope_table
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # there by Triton's interpreter
@@ -85,8 +86,15 @@ def lay() -> None:
     triton_vae.lay(Sum(x, y, bias), None, None, False)
 
 
+def unpack() -> None:
+    for format in FORMATS.values():
+        packed = torch.randint(0, 256, (13, format.size), dtype=torch.uint8, device=DEVICE)
+        triton_packed.unpack(packed, format, drawn(13, format.elements))
+
+
 CALLS: tuple[Callable[[], None], ...] = (
     add_norm, gated_add, norm_rope_place, rms_norm_heads, mouse_attention, keyboard_attention, bias_gelu, quantised, lay,
+    unpack,
 )  # fmt: skip
 
 

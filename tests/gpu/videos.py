@@ -18,7 +18,7 @@ from wan.video.reader import read_frames
 from wanmini.start_image import GARDEN, VALLEY
 
 A, B = "A cat", "A cab and a face"
-RESIDENCIES = ("both", "one", "stream")
+RESIDENCIES = ("both", "one", "stream", "disk")
 
 
 @dataclass(frozen=True)

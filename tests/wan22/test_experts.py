@@ -3,6 +3,7 @@
 import threading
 import time
 import weakref
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -210,6 +211,8 @@ def test_the_residency_is_the_fastest_that_fits():
     assert choose_residency(expert, 47 * GB, plenty) == "one"
     assert choose_residency(expert, 24 * GB, plenty) == "stream"
     assert choose_residency(expert, 24 * GB, 16 * GB) == "disk"
+    read = replace(expert, as_stored=True)  # computing nothing of it: the system's cache of files is fast
+    assert choose_residency(read, 24 * GB, plenty) == "disk"
     assert choose_residency(eighth, 24 * GB, 16 * GB) == "one"
     assert choose_residency(eighth, 12 * GB, 24 * GB) == "stream"
 

@@ -6,6 +6,7 @@ into bytes, it is copied as it stands.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -32,6 +33,9 @@ class Stored(Protocol):
     @property
     def packed(self) -> Format | None: ...
 
+    @property
+    def nbytes(self) -> int: ...
+
     def read_into(self, target: Tensor, scratch: Tensor) -> None:
         """Fill a contiguous tensor of as many elements, of any dtype and on any device. `scratch` is some bytes of host
         memory: one for a whole model, because a new one for each tensor would leave the heap full of holes."""
@@ -46,6 +50,10 @@ class StoredBytes:
     dtype: torch.dtype
     offset: int
     packed: Format | None = None
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
 
     def read_into(self, target: Tensor, scratch: Tensor) -> None:
         flat = target.view(-1)
@@ -70,6 +78,10 @@ class StoredPacked:
     packed: Format
     offset: int
     dtype: torch.dtype = torch.float32  # of what is unpacked
+
+    @property
+    def nbytes(self) -> int:
+        return self.packed.bytes_of(math.prod(self.shape))
 
     def read_into(self, target: Tensor, scratch: Tensor) -> None:
         if target.dtype == torch.uint8:
@@ -99,6 +111,10 @@ class StoredTensor:
     @property
     def dtype(self) -> torch.dtype:
         return self.tensor.dtype
+
+    @property
+    def nbytes(self) -> int:
+        return self.tensor.nbytes
 
     def read_into(self, target: Tensor, _: Tensor) -> None:
         target.copy_(self.tensor.reshape(target.shape))

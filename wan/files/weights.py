@@ -12,7 +12,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -78,6 +78,11 @@ class Weights:
         if stored.dtype.itemsize > 1:
             return None
         return Kept(stored.dtype, stored.shape, None, math.prod(scale.shape) if scale else 0)
+
+    @property
+    def stored(self) -> int:
+        """Bytes in the file."""
+        return sum(part.nbytes for parts in (*self.parts.values(), self.scales.values()) for part in parts)
 
     def nbytes(self, dtype: torch.dtype) -> int:
         """In memory, what can be kept as it is kept so and the rest in `dtype`."""
@@ -262,13 +267,15 @@ class Readers:
         failures: list[BaseException] = []
 
         def work(scratch: Tensor) -> None:
-            with torch.cuda.stream(stream) if stream else nullcontext(), suppress(Empty):
-                while not failures:
-                    name = names.get_nowait()
-                    try:
+            try:
+                with torch.cuda.stream(stream) if stream else nullcontext():
+                    while not failures:
+                        name = names.get_nowait()
                         weights.read_into(name, targets[name], scratch)
-                    except BaseException as error:
-                        failures.append(error)
+            except Empty:
+                return
+            except BaseException as error:
+                failures.append(error)
 
         threads = [threading.Thread(target=work, args=(s,), daemon=True, name="reading") for s in self._scratch]
         for thread in threads:

@@ -339,7 +339,7 @@ def test_without_a_checkpoint_a_text_is_for_the_embedded_mini(capsys, tmp_path, 
     monkeypatch.setenv("MG_MODELS", str(tmp_path))
     short = ["--prompt", "a red circle", "--frame_num", "9", "--sample_steps", "2", "--device", "cpu"]
     assert run(wan22_app.app, ["t2v", *short, "--save_file", str(tmp_path / "a.mp4")]) == 0
-    assert capsys.readouterr().err.count("no --ckpt_dir and no t2v-A14B here: the mini, a small model") == 1
+    assert capsys.readouterr().err.count("no --ckpt_dir and no downloaded t2v-A14B: the mini, a small model") == 1
     assert next(read_frames(tmp_path / "a.mp4")).shape == (sizes.HEIGHT, sizes.WIDTH, 3)
     request = wan22_request({"prompt": "a red circle", "sample_steps": 30}, "t2v-A14B").resolved()
     assert (request.frame_num, request.sample_steps, request.sample_shift) == (49, 30, 12.0)

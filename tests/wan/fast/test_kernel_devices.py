@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from wan.fast import kernels
-from wan.fast.kernels import action, fp8, norm, qkv, vae
+from wan.fast.kernels import action, fp8, norm, packed, qkv, vae
 from wan.fast.kernels.arguments import Sum
+from wan.files.packed import FORMATS
 from wan.modules.rope import rope_table
 
 FILES = sorted(Path(kernels.__file__).parent.glob("*.py"))
@@ -69,6 +70,12 @@ def lay(draw):
     return *vae.lay_frames(Sum(draw(2, 3, 3, 5, 24), draw(2, 3, 3, 5, 24), draw(24)), draw(24), past, keep=True), past
 
 
+def unpack(draw):
+    out = draw(6, 256)
+    packed.unpack((draw(6, 144).abs() * 10).byte(), FORMATS["Q4_K"], out)
+    return (out,)
+
+
 CASES = (
     add_norm,
     gated_add,
@@ -79,6 +86,7 @@ CASES = (
     bias_gelu,
     quantised,
     lay,
+    unpack,
 )
 
 

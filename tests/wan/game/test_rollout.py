@@ -149,7 +149,7 @@ def live_bytes() -> int:
 
 
 def _is_tensor(thing) -> bool:
-    return issubclass(type(thing), torch.Tensor)
+    return type(thing) in (torch.Tensor, torch.nn.Parameter)  # others, left by other tests, may have no memory
 
 
 def test_sixty_blocks_use_the_memory_of_ten(models):
