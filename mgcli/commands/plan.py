@@ -19,6 +19,7 @@ from wan22.plan import Step, Totals, planned
 EXAMPLES = (
     ('wan22 plan --size "832*480" --frame_num 49 --steps 20', "what a run would do and cost"),
     ('wan22 plan --size "832*480" --frame_num 49 --steps 20 --accel recommended', "the same, accelerated"),
+    ('wan22 plan --size "832*480" --frame_num 49 --memory 12', "and how it fits on a card of 12 GiB"),
 )
 
 
@@ -35,7 +36,12 @@ def plan(flags: dict[str, Any]) -> None:
         console.say(note)
     costs = for_this_machine(request, video)
     data = {"steps": [as_json(step) for step in video.steps], "totals": asdict(video.totals), "estimate": costs}
-    told = (heading(video.request), table(video.steps), summary(video.totals), spoken(costs))
+    told: tuple[Any, ...] = (heading(video.request), table(video.steps), summary(video.totals), spoken(costs))
+    if request.memory is not None:
+        from mgcli.video.fitting import as_data, as_table, fits
+
+        rows = fits(request, video)
+        data["memory"], told = as_data(rows), (*told, as_table(rows))
     console.result(data, Group(*told))
     console.next(f"{program('wan22')} {video.request.task[:3]} with the same flags makes it")
 

@@ -50,7 +50,7 @@ class VideoSettings(TypedDict, total=False):
     device: str
     dtype: Dtype
     residency: Literal["auto", "both", "one", "stream", "disk"]
-    memory: float
+    memory: float | Literal["auto"]
     t5_cpu: bool
     vae_tiling: bool
     reference: bool

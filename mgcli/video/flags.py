@@ -90,7 +90,7 @@ MACHINE = Flags("Machine", {
     "vae": Flag(Path, "The Wan 2.1 VAE, a file or folder.", "that of the checkpoint folder", metavar="PATH"),
     "device": Flag(str, "Where the models run; cuda:1 is the second GPU.", "auto: the GPU, if there is one", DEVICES),
     "residency": Flag(str, "What is on the GPU at a time: both experts, one of them, or a few layers of one, which come from the host's memory (stream) or from its disk (disk).", "auto, the first that fits", ("auto", "both", "one", "stream", "disk")),
-    "memory": Flag(float, "Take no more than so many GiB of the GPU's memory.", "all that is free", metavar="GIB"),
+    "memory": Flag(str, "Take no more than so many GiB of the GPU's memory. `wan22 plan` shows what fits in so many, or in what is free here (auto).", "all that is free", metavar="GIB|auto"),
     "offload_model": Flag(str, "The official script's way to say --residency: True is one, False is both.", "neither", ("True", "False")),
     "t5_cpu": Flag(bool, "Run the text encoder on the CPU."),
     "dtype": Flag(str, "The numbers the experts compute with.", "auto: bfloat16, float32 on a CPU", DTYPES),

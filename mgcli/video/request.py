@@ -44,7 +44,9 @@ class Wan22Request(Request):
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     residency: Literal["auto"] | Residency = "auto"
-    memory: float | None = None  # GiB of the GPU's at most
+    memory: float | Literal["auto"] | None = (
+        None  # GiB of the GPU's at most; auto: all that is free, and a plan shows it
+    )
     t5_cpu: bool = False
     vae_tiling: bool = False
     reference: bool = False
@@ -53,7 +55,7 @@ class Wan22Request(Request):
     fp8: bool = False
 
     def __post_init__(self) -> None:
-        if self.memory is not None:
+        if self.memory is not None and self.memory != "auto":
             within("memory", self.memory, *MEMORY)
 
     @property
@@ -89,6 +91,8 @@ def wan22_request(flags: dict[str, Any], task: str | None = None, only_planned: 
     preset = {"task": task} | preset if task else preset
     if isinstance(flags.get("sample_guide_scale"), str):  # Python has numbers
         flags["sample_guide_scale"] = guide_scale(flags["sample_guide_scale"])
+    if isinstance(flags.get("memory"), str):
+        flags["memory"] = gib(flags["memory"])
     if flags.pop("convert_model_dtype", False):
         flags["dtype"] = one_meaning("--convert_model_dtype", "dtype", "bfloat16", flags)
     if "offload_model" in flags:
@@ -118,6 +122,13 @@ def guide_scale(text: str) -> float | tuple[float, float]:
     if len(numbers) not in (1, 2):
         raise ValueError(f"sample_guide_scale {text!r} is not a number or LOW,HIGH, such as 3,4")
     return numbers if len(numbers) == 2 else numbers[0]
+
+
+def gib(text: str) -> float | str:
+    try:
+        return text if text == "auto" else float(text)
+    except ValueError:
+        raise ValueError(f"memory {text!r} is neither a number of GiB, such as 12, nor auto") from None
 
 
 def residency_of(offload_model: str, flags: dict[str, Any]) -> str:

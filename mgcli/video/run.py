@@ -63,7 +63,7 @@ def open_generation(request: Wan22Request, videos: list[PlannedVideo], image: Gi
     device, dtype = device_and_dtype(request.device, request.dtype)
     speed = Speed(request.reference, request.attention, request.compile, fp8=request.fp8)
     parts = Parts(find_files(request), find_task(request.task), device, dtype, request.t5_cpu, speed)
-    if request.memory is not None:
+    if isinstance(request.memory, float):
         limit_device(device, request.memory)
     residency = fitting_residency(request, videos, parts)
     folder = checkpoint_folder(request) or "files as named"

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from mgcli import wan22_app
 from mgcli.app.errors import run
@@ -111,3 +112,31 @@ def test_a_plan_needs_no_torch():
     root = Path(wan22_app.__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", code, "plan"], capture_output=True, text=True, cwd=root)
     assert done.returncode == 0 and done.stdout.endswith("False\n")
+
+
+def test_where_the_experts_may_live_in_so_much_memory(capsys, monkeypatch):
+    from mgcli.video import fitting
+
+    monkeypatch.setattr(fitting, "host_available", lambda: 64 * 2**30)
+    chosen = {}
+    for gib in ("80", "40", "12"):
+        flags = ["--size", "832*480", "--frame_num", "49", "--memory", gib, "--json"]
+        assert run(wan22_app.app, ["plan", *flags]) == 0
+        rows = {row["residency"]: row for row in json.loads(capsys.readouterr().out)["memory"]}
+        assert all(rows[name]["fits"] == (rows[name]["device_gib"] <= 0.9 * float(gib)) for name in rows)
+        chosen[gib] = [name for name, row in rows.items() if row["chosen"]]
+    assert chosen == {"80": ["both"], "40": ["one"], "12": ["stream"]}
+    # measured on an H200: 56.4 GiB with both, 2.7 on the host
+    assert rows["both"]["device_gib"] == pytest.approx(56.4, rel=0.05)
+    monkeypatch.setattr(fitting, "host_available", lambda: 16 * 2**30)
+    assert run(wan22_app.app, ["plan", *flags]) == 0
+    rows = json.loads(capsys.readouterr().out)["memory"]
+    assert [row["residency"] for row in rows if row["chosen"]] == ["disk"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU to ask")
+def test_the_memory_of_no_gpu_is_a_sentence(capsys):
+    assert run(wan22_app.app, ["plan", "--memory", "auto", "--json"]) == 2
+    assert "--memory 24" in json.loads(capsys.readouterr().out)["error"]
+    assert run(wan22_app.app, ["plan", "--memory", "much", "--json"]) == 2
+    assert "such as 12, nor auto" in json.loads(capsys.readouterr().out)["error"]
