@@ -8,10 +8,9 @@ ring of a few. The cost is what reading and copying take longer than computing. 
 from __future__ import annotations
 
 import copy
-import mmap
 import threading
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -52,8 +51,7 @@ class Arrangement:
 
 @dataclass
 class Slot:
-    """Host memory for one block, in large pages where the system has them: touching and pinning 29 GB of small ones takes
-    longer than reading that much. Pinned in place: torch's own pinned memory is rounded up to the next power of two."""
+    """Host memory for one block. Pinned in place: torch's own pinned memory is rounded up to the next power of two."""
 
     memory: Tensor
     pinned: bool
@@ -61,11 +59,7 @@ class Slot:
 
     @classmethod
     def of(cls, size: int, pinned: bool) -> Slot:
-        pages = mmap.mmap(-1, size)
-        if hasattr(mmap, "MADV_HUGEPAGE"):
-            with suppress(OSError):  # a kernel without them
-                pages.madvise(mmap.MADV_HUGEPAGE)
-        memory = torch.frombuffer(pages, dtype=torch.uint8)
+        memory = torch.empty(size, dtype=torch.uint8)
         if pinned:
             pinned = (
                 int(torch.cuda.cudart().cudaHostRegister(memory.data_ptr(), size, 0)) == 0
