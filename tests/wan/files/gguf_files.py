@@ -1,10 +1,13 @@
 """GGUF files of tiny models, written by the `gguf` package: what the tests open is nobody's idea of the format but its own."""
 
 import numpy as np
+import pytest
 import torch
-from gguf import GGMLQuantizationType, GGUFWriter, quants
 
 from wan.files.packed import FORMATS
+
+pytest.importorskip("gguf")
+from gguf import GGMLQuantizationType, GGUFWriter, quants
 
 PLAIN = {torch.float32: GGMLQuantizationType.F32, torch.float16: GGMLQuantizationType.F16}
 
