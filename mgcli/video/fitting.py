@@ -35,9 +35,7 @@ class Fit:
     host_gib: float
     fits: bool
     chosen: bool
-    copied: (
-        float | None
-    )  # seconds a forward takes to bring the weights; none where nothing is brought, or no GPU to ask
+    copied: float | None  # seconds in which a forward's weights are brought; none where none are, or no GPU to ask
 
 
 def fits(request: Wan22Request, video: PlannedVideo) -> list[Fit]:
@@ -56,7 +54,7 @@ def fits(request: Wan22Request, video: PlannedVideo) -> list[Fit]:
                 residency,
                 round(on_device / GIB, 1),
                 round(on_host / GIB, 1),
-                on_device <= 0.9 * device and counted.on_host(residency) <= 0.9 * host,
+                counted.fit(residency, device, host),
                 residency == chosen,
                 round(counted.expert / rate, 2) if rate and passes else None,
             )

@@ -58,6 +58,12 @@ class Weights:
     scales: dict[str, Stored]
     full_precision: bool = False  # its maker wants products of 8-bit weights in wider numbers
 
+    def of(self, holds: str) -> Weights:
+        """These, if they are what is wanted."""
+        if self.holds != holds:
+            raise ValueError(f"{self.path} holds {self.holds}; {holds} is needed here")
+        return self
+
     @property
     def shapes(self) -> dict[str, Shape]:
         return {name: self.shape(name) for name in self.parts}
