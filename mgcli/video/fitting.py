@@ -39,7 +39,7 @@ class Fit:
 
 
 def fits(request: Wan22Request, video: PlannedVideo) -> list[Fit]:
-    device, host = available(request), host_available()
+    device, host = device_bytes(request), host_available()
     dtype = torch.bfloat16 if request.dtype == "auto" else getattr(torch, request.dtype)
     model = released_model(find_task(video.request.task).model, dtype, request.fp8)
     counted = needs(model, video.tokens)
@@ -62,7 +62,7 @@ def fits(request: Wan22Request, video: PlannedVideo) -> list[Fit]:
     return rows
 
 
-def available(request: Wan22Request) -> int:
+def device_bytes(request: Wan22Request) -> int:
     if isinstance(request.memory, float):
         return int(request.memory * GIB)
     if not torch.cuda.is_available():
