@@ -95,7 +95,7 @@ class Parts:
             stream = partial(stream_from_file, finish=finish, device=where.device, slots=where.blocks)
             finish = replace(finish, stream=stream)
         model = load_wan(path, device=where.device, dtype=self.dtype, cls=cls, model_type=kind, finish=finish)
-        self.speed.finish_loaded(model)
+        self.speed.finish_wan(model)
         return model
 
     def load_vae(self, dtype: torch.dtype = torch.float32) -> WanVAE:

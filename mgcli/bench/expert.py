@@ -105,7 +105,7 @@ def open_forward(size: ExpertSize, shape: tuple[int, int, int], device: torch.de
 
 def open_expert(config: WanConfig, device: torch.device, speed: Speed, dtype: torch.dtype, seed: int = 0) -> WanModel:
     model = random_model(lambda: speed.wan_class(config), device, dtype, seed)
-    speed.finish_loaded(model)
+    speed.finish_wan(model)
     return model
 
 

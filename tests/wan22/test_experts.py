@@ -228,7 +228,7 @@ def test_the_first_expert_is_gone_at_the_switch(compiled):
 
     def load(_expert, _device):
         model = speed.wan_class(wan_model().config).eval().requires_grad_(False)
-        speed.finish_loaded(model)
+        speed.finish_wan(model)
         return model
 
     experts = Experts(load, "cpu", "one")

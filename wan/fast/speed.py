@@ -100,16 +100,19 @@ class Speed:
 
     def engine(self, model: CausalWanModel) -> Engine:
         """Call it once the weights are in place; the model itself changes."""
-        self.finish_loaded(model)
+        if self.fp8:
+            quantise(model)  # what was not when it was loaded
+        if self.compile:
+            compile_layers(model)
         return Engine(model, graphs=model.device.type == "cuda" and not self.plain and self.graphs is not False)
 
     def decoder(self, vae: WanVAE) -> StreamedDecoder:
         """What decodes in place of a VAE that is on its device. Graphs gain nothing here, neither time nor memory."""
         return vae if self.plain else OptimizedVAEDecoder(vae)
 
-    def finish_loaded(self, model: CausalWanModel | WanModel) -> None:
+    def finish_wan(self, model: WanModel) -> None:
         if self.fp8:
-            quantise(model)  # what was not when it was loaded
+            quantise(model)
         if self.compile:
             compile_layers(model)
 

@@ -57,7 +57,7 @@ def test_fp8_is_refused_where_it_would_not_happen(monkeypatch):
 def test_fp8_is_what_finishing_a_model_does():
     causal, expert = causal_model(cls=OptimizedCausalWanModel), OptimizedWanModel(wan_model().config)
     Speed(fp8=True).engine(causal)
-    Speed(fp8=True).finish_loaded(expert)
+    Speed(fp8=True).finish_wan(expert)
     for model in (causal, expert):
         assert isinstance(model.blocks[0].self_attn.qkv, Fp8Linear)
 
@@ -71,5 +71,5 @@ def test_compiled_layers_are_equal():
     wan = wan_model()
     x, prompt = torch.randn(1, 16, 2, 4, 6), [torch.randn(5, 24)]
     want = wan(x, 500.0, prompt)
-    Speed(compile=True).finish_loaded(wan)
+    Speed(compile=True).finish_wan(wan)
     torch.testing.assert_close(wan(x, 500.0, prompt), want, rtol=1e-4, atol=2e-5)
