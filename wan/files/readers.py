@@ -45,7 +45,7 @@ NOT_TENSORS = (
     (b"<", "a web page, not a checkpoint; the download went wrong, repeat it"),
     (b"\x80", "a bare pickle, which can run code when opened; save it with a current torch or as safetensors"),
 )
-NO_CHECKPOINT = "not a checkpoint: neither safetensors nor a torch file"
+NO_CHECKPOINT = "not a checkpoint: neither safetensors nor GGUF nor a torch file"
 
 
 def open_tensors(path: Path) -> dict[str, Stored]:

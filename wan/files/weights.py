@@ -264,8 +264,8 @@ class Readers:
     """A few threads that read tensors at once: one alone leaves a fast disk, and a copy to a device, waiting. Daemons, because
     Ctrl-C must not wait for 28 GB. Each has some bytes of its own for what is cast."""
 
-    def __init__(self, count: int = READERS):
-        self._scratch = [torch.empty(SCRATCH, dtype=torch.uint8) for _ in range(count)]
+    def __init__(self) -> None:
+        self._scratch = [torch.empty(SCRATCH, dtype=torch.uint8) for _ in range(READERS)]
 
     def read(self, weights: Weights, targets: dict[str, Tensor], device: torch.device) -> None:
         """Returns when all of it is there; copies are on the caller's stream."""
