@@ -140,6 +140,8 @@ def reasons(unfit: Mapping[str, str]) -> str:
 def open_lora(path: Path | str, shapes: Mapping[str, Shape]) -> list[Lora]:
     """For a model of these tensors: one, or two where a file has changes of both experts. Refused where no key fits."""
     path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; name the LoRA file in it")
     stored = open_tensors(path)
     notes = read_metadata(path)
     said = [key for key in stored if key.startswith(SECOND)]
