@@ -5,7 +5,7 @@ Where they are is known by then (wan22.places), and that they are what they are 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 
@@ -18,6 +18,7 @@ from wan.fast.held import hold_text_encoder
 from wan.fast.offload import RING, stop_streaming, stream_from_file
 from wan.fast.speed import Speed
 from wan.files.checkpoint import load_t5, load_vae, load_wan, open_weights, skeleton, wan_config
+from wan.files.lora import Lora
 from wan.files.weights import Finish
 from wan.modules.model import WanModel
 from wan.modules.streaming import StreamedDecoder
@@ -33,7 +34,8 @@ from wan22.plan import Expert
 
 class Parts:
     """`dtype` is that of the experts; the text encoder runs in bfloat16 and the VAE encodes in float32, as upstream has
-    them. It decodes in float32 too if the plain models are asked for, else on a GPU in float16, to the same 8 bits."""
+    them. It decodes in float32 too if the plain models are asked for, else on a GPU in float16, to the same 8 bits.
+    `loras`, each with a strength, are added to an expert as it is loaded."""
 
     def __init__(
         self,
@@ -43,9 +45,10 @@ class Parts:
         dtype: torch.dtype,
         t5_cpu: bool = False,
         speed: Speed | None = None,
+        loras: Mapping[Expert, Sequence[tuple[Lora, float]]] | None = None,
     ):
         self.places, self.task, self.device, self.dtype = places, task, torch.device(device), dtype
-        self.speed = speed or Speed()
+        self.speed, self.loras = speed or Speed(), loras or {}
         self.speed.check(self.device)
         self.t5_device = torch.device("cpu") if t5_cpu else self.device
         self._decoder: StreamedDecoder | None = None
@@ -64,8 +67,10 @@ class Parts:
     def _skeleton(self) -> tuple[WanModel, int]:
         """An expert without memory, its weights held as they will be, and the bytes its file has: the larger of the two."""
         finish = self.speed.finish(self.device)
-        paths = self.places.experts.values()
-        made = [(skeleton(path, self.dtype, self.speed.wan_class, finish), open_weights(path).stored) for path in paths]
+        made = [
+            skeleton(path, self.dtype, self.speed.wan_class, finish, self.loras.get(expert, ()))
+            for expert, path in self.places.experts.items()
+        ]
         return max(made, key=lambda pair: sum(p.nbytes for p in pair[0].parameters()))
 
     def encode_prompts(self, prompts: Sequence[str]) -> dict[str, Tensor]:
@@ -94,7 +99,15 @@ class Parts:
         if where.blocks:
             stream = partial(stream_from_file, finish=finish, device=where.device, slots=where.blocks)
             finish = replace(finish, stream=stream)
-        model = load_wan(path, device=where.device, dtype=self.dtype, cls=cls, model_type=kind, finish=finish)
+        model = load_wan(
+            path,
+            device=where.device,
+            dtype=self.dtype,
+            cls=cls,
+            model_type=kind,
+            finish=finish,
+            loras=self.loras.get(expert, ()),
+        )
         self.speed.finish_wan(model)
         return model
 

@@ -37,6 +37,10 @@ def plan(flags: dict[str, Any]) -> None:
     costs = for_this_machine(request, video)
     data = {"steps": [as_json(step) for step in video.steps], "totals": asdict(video.totals), "estimate": costs}
     told: tuple[Any, ...] = (heading(video.request), table(video.steps), summary(video.totals), spoken(costs))
+    if request.loras:
+        from mgcli.video.loras import planned_loras
+
+        data["loras"] = planned_loras(request)
     if request.memory is not None:
         from mgcli.video.fitting import as_data, as_table, fits
 

@@ -46,6 +46,9 @@ class VideoSettings(TypedDict, total=False):
     text_encoder: str | Path
     tokenizer: str | Path
     vae: str | Path
+    lora: Sequence[str]
+    high_lora: Sequence[str]
+    low_lora: Sequence[str]
     config_path: str | Path
     device: str
     dtype: Dtype

@@ -12,6 +12,7 @@ from typing import Any
 
 from mgcli.app.machine import versions
 from mgcli.app.presets import write_request
+from mgcli.video.loras import facts
 from mgcli.video.request import Wan22Request, checkpoint_folder
 from wan.device import peak_gib
 from wan.modules.attention import in_use
@@ -80,6 +81,7 @@ def run_facts(request: Wan22Request, generation: Generation) -> dict[str, Any]:
         "peak_gib": peak_gib(parts.device),
         "checkpoint": str(folder) if folder else None,
         "files": {name: str(path) for name, path in asdict(parts.places).items()},
+        **({"loras": facts(parts.loras)} if parts.loras else {}),
         "config_path": request.config_path,
         "versions": versions(),
     }

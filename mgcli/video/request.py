@@ -16,6 +16,7 @@ from mgcli.video.checkpoints import checkpoint_here, named_checkpoint, none_here
 from wan.files.text import read_text
 from wan.schema import typed, within
 from wan22.config import PARTS, Request, Residency, find_task, seeded
+from wan22.loras import NamedLora, named_lora
 from wan22.plan import PlannedVideo, planned
 from wanmini import sizes
 
@@ -35,6 +36,9 @@ class Wan22Request(Request):
     text_encoder: Path | None = None
     tokenizer: Path | None = None
     vae: Path | None = None
+    lora: tuple[str, ...] = ()  # FILE or FILE:STRENGTH; for the expert that it was made for, if it says so
+    high_lora: tuple[str, ...] = ()
+    low_lora: tuple[str, ...] = ()
     config_path: str | None = None
     prompt_file: Path | None = None
     image: Path | None = None
@@ -57,6 +61,12 @@ class Wan22Request(Request):
     def __post_init__(self) -> None:
         if self.memory is not None and self.memory != "auto":
             within("memory", self.memory, *MEMORY)
+        _ = self.loras  # what is written wrongly is refused here
+
+    @property
+    def loras(self) -> list[NamedLora]:
+        given = (("lora", self.lora, None), ("high_lora", self.high_lora, "high"), ("low_lora", self.low_lora, "low"))
+        return [named_lora(name, text, expert) for name, texts, expert in given for text in texts]  # type: ignore[arg-type]
 
     @property
     def named_parts(self) -> dict[str, Path]:

@@ -15,11 +15,13 @@ from mgcli.app.console import console
 from mgcli.app.devices import device_and_dtype, out_of_memory_as
 from mgcli.app.outputs import Outputs
 from mgcli.video.checkpoints import none_here
+from mgcli.video.loras import by_expert, used_loras
 from mgcli.video.record import write_record
 from mgcli.video.request import Wan22Request, checkpoint_folder
 from wan.device import limit_device
 from wan.fast.speed import Speed
 from wan.files.saving import save_tensors
+from wan.files.weights import open_weights
 from wan.video.writer import VideoWriter
 from wan22.config import Residency, ResolvedRequest, find_task, rounding_note
 from wan22.generation import Generation
@@ -62,7 +64,9 @@ def open_generation(request: Wan22Request, videos: list[PlannedVideo], image: Gi
             log.info(note)
     device, dtype = device_and_dtype(request.device, request.dtype)
     speed = Speed(request.reference, request.attention, request.compile, fp8=request.fp8)
-    parts = Parts(find_files(request), find_task(request.task), device, dtype, request.t5_cpu, speed)
+    places = find_files(request)
+    loras = by_expert(used_loras(request, lambda: open_weights(places.high_noise).shapes))
+    parts = Parts(places, find_task(request.task), device, dtype, request.t5_cpu, speed, loras)
     if isinstance(request.memory, float):
         limit_device(device, request.memory)
     residency = fitting_residency(request, videos, parts)

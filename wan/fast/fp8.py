@@ -75,9 +75,9 @@ def hold_fp8(model: nn.Module) -> None:
 
 
 def _empty(held: nn.Module) -> Fp8Linear | None:
-    """As large as what is held, if that is e4m3 throughout."""
+    """As large as what is held, if that is e4m3 throughout and nothing is to be added to it."""
     parts = held.parts if isinstance(held, HeldJoined) else [held]
-    if not all(isinstance(part, HeldLinear) and part.weight.dtype == E4M3 for part in parts):
+    if not all(isinstance(part, HeldLinear) and part.weight.dtype == E4M3 and not part.rank for part in parts):
         return None
     rows, bias = (torch.cat([getattr(part, name) for part in parts]) for name in ("weight", "bias"))
     if any(n % ALIGNED for n in rows.shape):

@@ -50,7 +50,19 @@ class HeldWeight(nn.Module):
 class HeldLinear(HeldWeight):
     def __init__(self, kept: Kept, linear: nn.Linear):
         super().__init__(kept, linear.in_features)
-        self.bias = linear.bias
+        self.bias, self.rank = linear.bias, kept.rank
+        if self.rank:
+            rows, dtype = kept.shape[0], linear.bias.dtype
+            self.lora_up = nn.Parameter(torch.empty(rows, self.rank, dtype=dtype, device="meta"), requires_grad=False)
+            self.lora_down = nn.Parameter(
+                torch.empty(self.rank, self.in_features, dtype=dtype, device="meta"), requires_grad=False
+            )
+
+    def write_into(self, out: Tensor) -> None:
+        super().write_into(out)
+        if self.rank:
+            # into the matrix, not a second product: a rank in so many tokens of the work, and whoever wants numbers has these
+            out.addmm_(self.lora_up.to(out.dtype), self.lora_down.to(out.dtype))
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.matrix(x.dtype), self.bias)

@@ -31,6 +31,8 @@ from wan.config import (
 )
 from wan.files.config_files import parse_config, read_config
 from wan.files.key_names import EXPERT, GAME, IMAGE_ENCODER, TEXT_ENCODER, TINY_VAE, VAE
+from wan.files.lora import Lora
+from wan.files.merged import merged
 from wan.files.readers import some
 from wan.files.weights import Finish, Weights, faults, finished_skeleton, load_into, open_weights
 
@@ -128,7 +130,10 @@ def load_causal(
 
 
 def open_wan(
-    path: Path | str, model_type: str | None = None, cls: type[WanModel] | None = None
+    path: Path | str,
+    model_type: str | None = None,
+    cls: type[WanModel] | None = None,
+    loras: Iterable[tuple[Lora, float]] = (),
 ) -> tuple[WanModel, Weights]:
     """One expert of Wan2.2 A14B without memory, and its weights: "t2v" or "i2v" by the condition it reads beside the latents.
     Which of the two experts a file is (high or low noise) does not show in it."""
@@ -141,7 +146,7 @@ def open_wan(
     found = model.config.model_type
     if model_type not in (None, found):
         raise ValueError(f"{path} is a {found} expert, not {model_type}; ask for {found} or name {model_type} weights")
-    return model, weights
+    return model, merged(weights, loras)
 
 
 def load_wan(
@@ -152,8 +157,9 @@ def load_wan(
     cls: type[WanModel] | None = None,
     model_type: str | None = None,
     finish: Finish | None = None,
+    loras: Iterable[tuple[Lora, float]] = (),
 ) -> WanModel:
-    model, weights = open_wan(path, model_type, cls)
+    model, weights = open_wan(path, model_type, cls, loras)
     return load_into(model, weights, dtype=dtype, device=device, finish=finish)
 
 
@@ -162,10 +168,16 @@ def wan_config(path: Path | str) -> WanConfig:
     return open_wan(path)[0].config
 
 
-def skeleton(path: Path | str, dtype: torch.dtype, cls: type[WanModel], finish: Finish) -> WanModel:
-    """What `load_wan` would make, without memory: for counting."""
-    model, weights = open_wan(path, cls=cls)
-    return finished_skeleton(model, weights, dtype, finish)
+def skeleton(
+    path: Path | str,
+    dtype: torch.dtype,
+    cls: type[WanModel],
+    finish: Finish,
+    loras: Iterable[tuple[Lora, float]] = (),
+) -> tuple[WanModel, int]:
+    """What `load_wan` would make, without memory, for counting; and how many of its bytes are in the file as they stand."""
+    model, weights = open_wan(path, cls=cls, loras=loras)
+    return finished_skeleton(model, weights, dtype, finish), weights.stored
 
 
 def load_vae(path: Path | str, *, device: Device, dtype: torch.dtype) -> WanVAE:

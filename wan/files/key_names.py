@@ -152,7 +152,7 @@ def official_names(keys: Iterable[str], layout: Layout, prefix: str) -> dict[str
     if layout.renames is DIFFUSERS_VAE:
         plain = number_upsamples(plain)
     names: dict[str, list[str]] = {}
-    for target, key in sorted((_rename(name, layout.renames), key) for name, key in zip(plain, kept)):
+    for target, key in sorted((renamed(name, layout.renames), key) for name, key in zip(plain, kept)):
         name, joined, _ = target.partition("#")
         if name in names and not joined:
             name = f"{key} (a second {name})"
@@ -160,7 +160,7 @@ def official_names(keys: Iterable[str], layout: Layout, prefix: str) -> dict[str
     return names
 
 
-def _rename(name: str, renames: Renames) -> str:
+def renamed(name: str, renames: Renames) -> str:
     for pattern, replacement in renames:
         name = re.sub(pattern, replacement, name)
     return name

@@ -123,6 +123,20 @@ def _parse_header(path: Path, header: bytes) -> dict[str, tuple[str, tuple[int, 
     return parsed
 
 
+def read_metadata(path: Path) -> dict[str, str]:
+    """The notes in a safetensors file's header; any other file has none."""
+    with path.open("rb") as file:
+        start = file.read(9)
+        if start[8:] != b"{" or _header_length(start) > HEADER_LIMIT:
+            return {}
+        file.seek(8)
+        try:
+            notes = json.loads(file.read(_header_length(start))).get("__metadata__")
+        except (AttributeError, ValueError, RecursionError):
+            return {}
+    return {k: v for k, v in notes.items() if isinstance(v, str)} if isinstance(notes, dict) else {}
+
+
 def open_torch(path: Path) -> dict[str, Stored]:
     try:
         content = torch.load(path, map_location="cpu", mmap=True, weights_only=True)

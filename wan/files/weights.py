@@ -33,6 +33,7 @@ Shape = tuple[int, ...]
 SCRATCH = 8 << 20  # bytes read before they are cast
 READERS = 4
 SCALE = "weight_scale"  # what a model that keeps such weights calls them
+UP, DOWN = "lora_up", "lora_down"  # and the factors of what is added to them
 FOUR_BITS = ".weight_scale_2"  # only such weights have a second scale
 LONGEST_NOTE = 4096
 SCALES = (".scale_weight", ".weight_scale")  # one number, or one a row, that an fp8 weight is multiplied by
@@ -46,6 +47,7 @@ class Kept:
     shape: Shape  # of packed weights: rows, and the bytes of each
     format: Format | None
     scales: int  # how many numbers belong to it: none, one, or one a row
+    rank: int = 0  # of what is added to it in a product
 
 
 @dataclass(frozen=True)
