@@ -13,8 +13,8 @@ from wan.fast.held import HeldLinear
 from wan.fast.offload import stream_from_file
 from wan.fast.speed import Speed
 from wan.files.checkpoint import load_wan, open_weights
+from wan.files.loading import Finish
 from wan.files.lora import open_lora, plain_name
-from wan.files.weights import Finish
 from wan.modules.model import WanModel
 
 RANK = 4
