@@ -127,7 +127,7 @@ def read_metadata(path: Path) -> dict[str, str]:
     """The notes in a safetensors file's header; any other file has none."""
     with path.open("rb") as file:
         start = file.read(9)
-        if start[8:] != b"{" or _header_length(start) > HEADER_LIMIT:
+        if not begins_safetensors(start):
             return {}
         file.seek(8)
         try:
