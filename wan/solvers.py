@@ -1,7 +1,7 @@
 """UniPC and DPM++ for flow models: second-order multistep solvers, each step one or two linear combinations of latents.
 
 The numbers of a step depend on the sigmas alone, so they are host floats from pure functions; what a solver remembers
-between steps lives in a History that can be stretched in time, moved and saved. Both predict x0 and both use the same
+between steps lives in a History that can be stretched in time. Both predict x0 and both use the same
 predictor; UniPC also corrects the latents it predicted once the model has been asked at the new noise level.
 """
 
@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
 from wan.schedule import x0_from_flow
@@ -43,18 +42,6 @@ class History:
         """Replace every tensor, for example by its completion in time."""
         self.x0s = [fn(x0) for x0 in self.x0s]
         self.last_sample = None if self.last_sample is None else fn(self.last_sample)
-
-    def to(self, device: torch.device | str) -> None:
-        self.map(lambda tensor: tensor.to(device))
-
-    def state_dict(self) -> dict[str, Tensor]:
-        state = {f"x0.{i}": x0 for i, x0 in enumerate(self.x0s)}
-        return state if self.last_sample is None else {**state, "last_sample": self.last_sample}
-
-    @classmethod
-    def from_state_dict(cls, state: dict[str, Tensor]) -> History:
-        x0s = [state[f"x0.{i}"] for i in range(ORDER) if f"x0.{i}" in state]
-        return cls(x0s, state.get("last_sample"))
 
 
 @dataclass(frozen=True)

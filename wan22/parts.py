@@ -18,8 +18,8 @@ from wan.fast.held import hold_text_encoder
 from wan.fast.offload import RING, stop_streaming, stream_from_file
 from wan.fast.speed import Speed
 from wan.files.checkpoint import load_t5, load_vae, load_wan, open_weights, skeleton, wan_config
+from wan.files.loading import Finish
 from wan.files.lora import Lora
-from wan.files.weights import Finish
 from wan.modules.model import WanModel
 from wan.modules.streaming import StreamedDecoder
 from wan.modules.t5 import T5Encoder

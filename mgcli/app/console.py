@@ -157,9 +157,9 @@ class Progress:
     def __exit__(self, *exception: object) -> None:
         self._bar.stop()
 
-    def advance(self, n: int = 1, status: str = "") -> None:
-        self._done += n
-        self._bar.update(self._task, advance=n, status=status, rate=f"{self._rate():.2f}/s")
+    def advance(self, status: str = "") -> None:
+        self._done += 1
+        self._bar.update(self._task, advance=1, status=status, rate=f"{self._rate():.2f}/s")
         now, at_end = time.monotonic(), self._done == self._total
         if self._bar.disable and not self._quiet and (at_end or now - self._last_line >= SECONDS_BETWEEN_LINES):
             self._say(self._line(status))

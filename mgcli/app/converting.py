@@ -21,7 +21,8 @@ from wan.fast.held import hold_blocks
 from wan.files.checkpoint import open_causal, open_wan
 from wan.files.converting import convert
 from wan.files.key_names import EXPERT, GAME
-from wan.files.weights import Finish, Weights, open_weights
+from wan.files.loading import Finish
+from wan.files.weights import Weights, open_weights
 from wan.refusal import Refusal
 
 

@@ -62,9 +62,9 @@ RELEASED = GameSize(
 class Draw:
     """Random inputs, the same for every dtype and row of a case."""
 
-    def __init__(self, device: torch.device, dtype: torch.dtype, seed: int = 1):
+    def __init__(self, device: torch.device, dtype: torch.dtype):
         self.device, self.dtype = device, dtype
-        self.generator = torch.Generator(device).manual_seed(seed)
+        self.generator = torch.Generator(device).manual_seed(1)
 
     def __call__(self, *shape: int) -> Tensor:
         """Rounded to bfloat16, so that the float32 reference is given what the others are."""

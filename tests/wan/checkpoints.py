@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from wan.fast.expert import OptimizedWanModel
 from wan.fast.offload import stream_from_file
 from wan.files.checkpoint import load_wan
-from wan.files.weights import Finish
+from wan.files.loading import Finish
 
 Tensors = dict[str, torch.Tensor]
 

@@ -17,7 +17,7 @@ from wan.config import T2V_A14B
 from wan.fast.offload import RING, stream_from_file
 from wan.fast.speed import Speed
 from wan.files.checkpoint import load_wan
-from wan.files.weights import Finish
+from wan.files.loading import Finish
 from wan22.experts import Experts
 from wan22.memory import Needs, choose_residency, needs, released_model
 

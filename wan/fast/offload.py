@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from wan.files.weights import Finish, Readers, Weights, fill
+from wan.files.loading import Finish, Readers, fill
+from wan.files.weights import Weights
 
 Read = Callable[[int, list[Tensor]], None]  # the tensors of a block, on the host, to be filled
 

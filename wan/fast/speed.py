@@ -20,7 +20,8 @@ from wan.fast.expert import OptimizedWanModel
 from wan.fast.fp8 import hold_fp8, quantise, quantise_block
 from wan.fast.held import hold_blocks
 from wan.fast.vae import OptimizedVAEDecoder
-from wan.files.weights import Finish, Weights
+from wan.files.loading import Finish
+from wan.files.weights import Weights
 from wan.modules.attention import use_backend
 from wan.modules.causal_model import CausalWanModel
 from wan.modules.model import WanModel

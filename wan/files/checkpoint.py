@@ -31,10 +31,11 @@ from wan.config import (
 )
 from wan.files.config_files import parse_config, read_config
 from wan.files.key_names import EXPERT, GAME, IMAGE_ENCODER, TEXT_ENCODER, TINY_VAE, VAE
+from wan.files.loading import Finish, faults, finished_skeleton, load_into
 from wan.files.lora import Lora
 from wan.files.merged import merged
 from wan.files.readers import some
-from wan.files.weights import Finish, Weights, faults, finished_skeleton, load_into, open_weights
+from wan.files.weights import Weights, open_weights
 
 if TYPE_CHECKING:
     from wan.modules.causal_model import CausalWanModel

@@ -16,8 +16,9 @@ from typing import IO
 import torch
 from torch import Tensor, nn
 
+from wan.files.loading import Finish, Readers, fill, finished_skeleton, parts_of
 from wan.files.readers import DTYPES
-from wan.files.weights import SCALE, Finish, Readers, Weights, fill, finished_skeleton, parts_of
+from wan.files.weights import SCALE, Weights
 
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 

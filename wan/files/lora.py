@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +19,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from wan.files.key_names import DIFFUSERS_EXPERT, renamed
+from wan.files.lora_keys import by_module, plain_name, target_of
 from wan.files.readers import open_tensors, read_metadata, some
 from wan.files.single_files import noise_of
 from wan.files.stored import Stored
@@ -30,28 +29,6 @@ Expert = Literal["high", "low"]
 Shape = tuple[int, ...]
 
 SECOND = "transformer_2."  # diffusers' low-noise expert, which may share a file with the other
-PREFIX = re.compile(r"(base_model\.model|model|module|diffusion_model|transformer|transformer_2|pipe\.dit|dit|unet)\.")
-FLAT = re.compile(r"(lora_unet|lora_transformer|lycoris)_+")  # then dots are underscores
-LETTERS = ("q", "k", "v", "o", "norm_q", "norm_k")
-THEIRS = ("to_q", "to_k", "to_v", "to_out.0", "norm_q", "norm_k")
-OUTER = ("patch_embedding", "text_embedding.0", "text_embedding.2", "time_embedding.0", "time_embedding.2",
-         "time_projection.1", "head.head", "head", "proj_out", "condition_embedder.time_proj",
-         "condition_embedder.time_embedder.linear_1", "condition_embedder.time_embedder.linear_2",
-         "condition_embedder.text_embedder.linear_1", "condition_embedder.text_embedder.linear_2")  # fmt: skip
-INNER = (*(f"{side}_attn.{name}" for side in ("self", "cross") for name in LETTERS),
-         *(f"attn{n}.{name}" for n in (1, 2) for name in THEIRS),
-         "ffn.0", "ffn.2", "ffn.net.0.proj", "ffn.net.2", "norm2", "norm3", "modulation")  # fmt: skip
-DOTTED = {name.replace(".", "_"): name for name in (*INNER, *OUTER)}
-# an adapter's name may stand inside, such as PEFT's "default"
-FACTOR = re.compile(r"(.+)\.lora(_A|_B|_down|_up|\.down|\.up)(?:\.(?!weight$|bias$)\w+)?(?:\.weight)?")
-OTHER = re.compile(r"(.+)\.(alpha|diff|diff_b|diff_m)")
-DOWN = ("_A", "_down", ".down")
-DORA = re.compile(r"(.+)\.(dora_scale|lora_magnitude_vector)(\..*)?")
-STRANGERS = (  # what a key says, and why it is passed over
-    (re.compile(r"k_img|v_img|img_emb|norm_k_img|add_k_proj|add_v_proj|image_embedder"), "of an older image model"),
-    (re.compile(r"lora_te|text_encoder\."), "of a text encoder"),
-    (re.compile(r"hada_|lokr_|lora_mid|oft_"), "of a kind that is not read here"),
-)
 PEFT_NOTE = "lora_adapter_metadata"  # JSON, in diffusers' files
 NAMED_IN = ("ss_output_name", "modelspec.title")
 MOST_NOTE = 2**20
@@ -148,11 +125,10 @@ def open_lora(path: Path | str, shapes: Mapping[str, Shape]) -> list[Lora]:
     first = {key: tensor for key, tensor in stored.items() if not key.startswith(SECOND)}
     second = {key: stored[key] for key in said}
     both = bool(first and second)
-    scales = PeftScales.of(path, notes)
     found: list[Lora] = []
     for tensors, own in ((first, "high" if both else _made_for(path, notes)), (second, "low")):
         if tensors:
-            changes, unfit = _changes(tensors, shapes, scales)
+            changes, unfit = _changes(tensors, shapes, PeftScales.of(path, notes, tensors is second))
             found.append(Lora(path, own, changes, unfit))  # type: ignore[arg-type]
     if not any(lora.changes for lora in found):
         why = reasons({key: why for lora in found for key, why in lora.unfit.items()}) or "it is empty"
@@ -176,7 +152,7 @@ class PeftScales:
     dora: bool = False
 
     @classmethod
-    def of(cls, path: Path, notes: Mapping[str, str]) -> PeftScales:
+    def of(cls, path: Path, notes: Mapping[str, str], second: bool) -> PeftScales:
         beside = path.with_name("adapter_config.json")
         try:
             if path.name.startswith("adapter_model") and beside.is_file():
@@ -185,7 +161,8 @@ class PeftScales:
                 said = json.loads(notes.get(PEFT_NOTE, "{}"))
         except (ValueError, RecursionError):
             return cls()
-        own = {key.rpartition(".")[2]: value for key, value in said.items()} if isinstance(said, dict) else {}
+        said = said if isinstance(said, dict) else {}
+        own = {key.rpartition(".")[2]: value for key, value in said.items() if key.startswith(SECOND) == second}
         alpha, patterns = own.get("lora_alpha"), own.get("alpha_pattern")
         patterns = {k: v for k, v in patterns.items() if _number(v)} if isinstance(patterns, dict) else {}
         root, dora = own.get("use_rslora") is True, own.get("use_dora") is True
@@ -204,26 +181,14 @@ def _number(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value)
 
 
-def plain_name(module: str) -> str:
-    """A module's official name, whatever stands in front of it and however it is spelt."""
-    while match := PREFIX.match(module):
-        module = module[match.end() :]
-    if match := FLAT.match(module):
-        flat = module[match.end() :]
-        block = re.match(r"blocks_(\d+)(?:_|$)", flat)
-        rest = flat[block.end() :] if block else flat
-        module = ".".join(filter(None, (f"blocks.{block[1]}" if block else "", DOTTED.get(rest, rest))))
-    return renamed(f"{module}.weight", DIFFUSERS_EXPERT).removesuffix(".weight")
-
-
 def _changes(
     stored: Mapping[str, Stored], shapes: Mapping[str, Shape], scales: PeftScales
 ) -> tuple[dict[str, Change], dict[str, str]]:
-    modules, unfit = _by_module(stored)
+    modules, unfit = by_module(stored)
     changes: dict[str, Change] = {}
     for (module, kind), keys in modules.items():
         plain = plain_name(module)
-        target = _target(plain, kind)
+        target = target_of(plain, kind)
         tensors = {part: stored[key] for part, key in keys.items()}
         why = _fault(tensors, kind, target, shapes, scales)
         if why is None and target in changes:
@@ -235,37 +200,6 @@ def _changes(
         up, down = tensors["up"], tensors.get("down")
         changes[target] = Change(up, down, scales.scale(module, down.shape[0], alpha) if down else 1.0)
     return changes, unfit
-
-
-def _by_module(stored: Mapping[str, Stored]) -> tuple[dict[tuple[str, str], dict[str, str]], dict[str, str]]:
-    """(module, "factors" or which difference) -> its parts by what they are -> their keys; and what is none of these."""
-    found: dict[tuple[str, str], dict[str, str]] = {}
-    unfit: dict[str, str] = {}
-    for key in stored:
-        factor, other, dora = FACTOR.fullmatch(key), OTHER.fullmatch(key), DORA.fullmatch(key)
-        if factor and not _strange(key):
-            found.setdefault((factor[1], "factors"), {})["down" if factor[2] in DOWN else "up"] = key
-        elif dora:
-            found.setdefault((dora[1], "factors"), {})["dora"] = key
-        elif other and other[2] == "alpha" and not _strange(key):
-            found.setdefault((other[1], "factors"), {})["alpha"] = key
-        elif other and not _strange(key):
-            found.setdefault((other[1], other[2]), {})["up"] = key
-        else:
-            unfit[key] = _strange(key) or "of a kind that is not read here"
-    return found, unfit
-
-
-def _strange(key: str) -> str | None:
-    return next((why for sign, why in STRANGERS if sign.search(key)), None)
-
-
-def _target(plain: str, kind: str) -> str:
-    if kind == "diff_m":
-        return f"{plain.removesuffix('.modulation')}.modulation"
-    if plain.endswith(("modulation", "scale_shift_table")):
-        return renamed(plain, DIFFUSERS_EXPERT)
-    return f"{plain}.{'bias' if kind == 'diff_b' else 'weight'}"
 
 
 def _fault(

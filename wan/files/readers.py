@@ -45,7 +45,7 @@ NOT_TENSORS = (
     (b"<", "a web page, not a checkpoint; the download went wrong, repeat it"),
     (b"\x80", "a bare pickle, which can run code when opened; save it with a current torch or as safetensors"),
 )
-NO_CHECKPOINT = "not a checkpoint: neither safetensors nor a torch file"
+NO_CHECKPOINT = "not a checkpoint: neither safetensors nor GGUF nor a torch file"
 
 
 def open_tensors(path: Path) -> dict[str, Stored]:
@@ -127,7 +127,7 @@ def read_metadata(path: Path) -> dict[str, str]:
     """The notes in a safetensors file's header; any other file has none."""
     with path.open("rb") as file:
         start = file.read(9)
-        if start[8:] != b"{" or _header_length(start) > HEADER_LIMIT:
+        if not begins_safetensors(start):
             return {}
         file.seek(8)
         try:

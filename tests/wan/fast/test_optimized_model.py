@@ -6,7 +6,7 @@ import torch
 from tests.wan.checkpoints import save_expert, streamed
 from tests.wan.tiny_models import wan_model
 from wan.fast.expert import OptimizedWanModel, trailing_repeats
-from wan.files.weights import Finish
+from wan.files.loading import Finish
 from wan.modules.attention import attend, attend_biased, count_bias
 
 SAME = {"rtol": 1e-4, "atol": 2e-5}  # float32, the same sums in another order

@@ -13,8 +13,8 @@ from wan.fast.held import HeldJoined, HeldLinear, hold_text_encoder
 from wan.fast.speed import Speed
 from wan.files.checkpoint import load_t5, load_wan, open_weights
 from wan.files.gguf import gguf_facts
+from wan.files.loading import Finish
 from wan.files.packed import FORMATS
-from wan.files.weights import Finish
 from wan.modules.model import WanModel
 from wan.modules.t5 import T5Encoder
 

@@ -13,8 +13,9 @@ from wan.fast.held import HeldLinear
 from wan.fast.offload import stream_from_file
 from wan.fast.speed import Speed
 from wan.files.checkpoint import load_wan, open_weights
-from wan.files.lora import open_lora, plain_name
-from wan.files.weights import Finish
+from wan.files.loading import Finish
+from wan.files.lora import open_lora
+from wan.files.lora_keys import plain_name
 from wan.modules.model import WanModel
 
 RANK = 4
@@ -271,10 +272,13 @@ def test_both_experts_in_a_file_of_diffusers(tmp_path, expert):
         "transformer_2.blocks.0.attn1.to_k.lora_A.weight": a + 1,
         "transformer_2.blocks.0.attn1.to_k.lora_B.weight": b + 1,
     }
-    write_lora(tmp_path / "a.safetensors", "diffusers", extra=extra, made=made)
+    said = {"transformer.lora_alpha": 8, "transformer_2.lora_alpha": 12}
+    notes = {"lora_adapter_metadata": json.dumps(said)}
+    write_lora(tmp_path / "a.safetensors", "diffusers", extra=extra, made=made, notes=notes)
     high, low = open_lora(tmp_path / "a.safetensors", open_weights(expert[0]).shapes)
     assert (high.expert, list(high.changes)) == ("high", ["blocks.0.self_attn.q.weight"])
     assert (low.expert, list(low.changes)) == ("low", ["blocks.0.self_attn.k.weight"])
+    assert [next(iter(lora.changes.values())).scale for lora in (high, low)] == [2.0, 3.0]
 
 
 @pytest.mark.parametrize(
