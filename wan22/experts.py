@@ -1,9 +1,10 @@
 """Two experts of 28 GB each and where they live: both on the device, one at a time, or streamed through it block by block,
 from the host's memory or from their file.
 
-The next expert is loaded by a background thread from the moment the first one is handed out, so that the switch waits for
-what is left of it and no more. One that is streamed needs no loading: its blocks come when they are wanted. A model is handed out only when its load has returned; a load that fails stops the run at
-the next step instead of at the switch.
+The next expert is loaded by a background thread from the moment the first one is handed out, where there is room for it, so
+that the switch waits for what is left of it and no more. One that is streamed needs no loading: its blocks come when they are
+wanted. A model is handed out only when its load has returned; a load that fails stops the run at the next step instead of at
+the switch.
 """
 
 from __future__ import annotations

@@ -23,9 +23,8 @@ from wan.refusal import Refusal
 from wan22.config import Residency
 from wan22.plan import PlannedVideo
 
-RESIDENCIES: tuple[Residency, ...] = get_args(
-    Residency
-)  # the fastest first, if weights are computed while they are read
+# the fastest first, if weights are computed while they are read
+RESIDENCIES: tuple[Residency, ...] = get_args(Residency)
 
 LITTLE = 3 * GIB
 BESIDE = 150 * 2**20  # bytes that a forward takes at any length
@@ -63,6 +62,10 @@ class Needs:
         """Beside what any program of this kind takes."""
         return {"stream": self.expert, "disk": RING * self.block, "one": self.expert * ahead}.get(residency, 0)
 
+    def fit(self, residency: Residency, device: int, host: int) -> bool:
+        """In these bytes of device memory, with a tenth to spare for fragments, and of the host's."""
+        return self.on_device(residency) <= 0.9 * device and self.on_host(residency) <= 0.9 * host
+
 
 def needs(model: WanModel, tokens: int, stored: int = 0) -> Needs:
     """Counted on a model without memory, whose weights are held as they will be; its file has `stored` bytes of them."""
@@ -88,11 +91,8 @@ def activation_bytes(config: WanConfig, tokens: int) -> int:
 
 
 def choose_residency(needs: Needs, device: int, host: int) -> Residency:
-    """The fastest that fits in these bytes of device memory, with a tenth to spare for fragments, and of the host's."""
-    for residency in needs.fastest_first:
-        if needs.on_device(residency) <= 0.9 * device and needs.on_host(residency) <= 0.9 * host:
-            return residency
-    return "disk"
+    """The fastest that fits; if none does, that which needs least."""
+    return next((residency for residency in needs.fastest_first if needs.fit(residency, device, host)), "disk")
 
 
 def usable_bytes(device: torch.device) -> float:

@@ -82,8 +82,7 @@ def _model_lines(report: dict[str, Any]) -> list[str]:
 def _state(model: dict[str, Any]) -> str:
     if model["complete"]:
         return "complete"
-    first, *others = model["problems"]
-    return f"{first}{f' (and {len(others)} more)' if others else ''}; {model['remedy']}"
+    return f"{_first(model['problems'])}; {model['remedy']}"
 
 
 def _elsewhere_lines(report: dict[str, Any]) -> list[str]:

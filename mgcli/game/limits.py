@@ -1,7 +1,7 @@
 """Where the numbers of a game request end: beyond them nothing is computed, no number is one any more, or no machine has room.
 
 Said before anything is loaded, with the nearest that fits. What this machine has room for is another question, asked where the
-device is known (mgcli.game.worlds). No torch.
+device is known (mgcli.game.room). No torch.
 """
 
 from __future__ import annotations

@@ -13,6 +13,8 @@ from tempfile import mkdtemp
 import numpy as np
 from PIL import Image
 
+from mgcli.app.recording import beside
+
 Picture = str | Path | Image.Image | np.ndarray
 
 
@@ -23,6 +25,11 @@ class PictureFile:
 
     def copy(self, path: Path) -> None:
         shutil.copyfile(self.path, path)
+
+
+def picture_beside(video: Path, name: str = "image") -> Path:
+    """Where an image that had no file goes, so that the record can name one."""
+    return beside(video, f"_{name}", ".png")
 
 
 def as_file(picture: Picture) -> PictureFile:

@@ -19,9 +19,8 @@ from torch import Tensor
 from mgcli.app.devices import out_of_memory_as
 from mgcli.app.outputs import Outputs
 from mgcli.app.presets import write_request
-from mgcli.app.recording import beside
 from mgcli.python.inline import html
-from mgcli.python.pictures import Picture, PictureFile, as_file
+from mgcli.python.pictures import Picture, PictureFile, as_file, picture_beside
 from mgcli.python.settings import VideoSettings, check_names, settings_named
 from mgcli.video.record import again, video_facts
 from mgcli.video.request import Wan22Request, fitted, open_start, wan22_request
@@ -97,11 +96,6 @@ class MadeVideo:
     def __repr__(self) -> str:
         frames, height, width, _ = self.frames.shape
         return f"<{frames} frames of {width}x{height}, seed {self.seed}: {self.request.prompt!r}>"
-
-
-def picture_beside(path: Path, name: str) -> Path:
-    """Where an image that had no file goes, so that the record can name one."""
-    return beside(path, f"_{name}", ".png")
 
 
 class VideoRun:

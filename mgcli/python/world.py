@@ -24,13 +24,13 @@ import torch
 from torch import Tensor
 
 from mgcli.app.outputs import Outputs
-from mgcli.app.recording import Recording, beside, recorded
+from mgcli.app.recording import Recording, recorded
 from mgcli.game.generation import Made, on_host
 from mgcli.game.players import RandomPlayer
 from mgcli.game.request import RANDOM, StreamRequest, game_request
 from mgcli.game.worlds import explained_memory, facts_of, open_models
 from mgcli.python.inline import html, html_text
-from mgcli.python.pictures import Picture, PictureFile, as_file
+from mgcli.python.pictures import Picture, PictureFile, as_file, picture_beside
 from mgcli.python.settings import WorldSettings, check_names, settings_named
 from wan.fast.engine import Engine
 from wan.game.actions import ActionScript
@@ -277,8 +277,3 @@ def world_request(settings: Mapping[str, Any]) -> StreamRequest:
 def held(script: ActionScript, begun: int) -> ActionSource:
     """A script that began at that frame; past its end the last action is held."""
     return lambda frames: [script.window(range(frames.start - begun, frames.stop - begun))]
-
-
-def picture_beside(path: Path) -> Path:
-    """Where an image that had no file goes, so that the record can name one."""
-    return beside(path, "_image", ".png")

@@ -65,7 +65,9 @@ def with_memory(request: Wan22Request, speeds: Speeds) -> Mapping[int, Cost]:
 
 
 def memory(measured: Mapping[int, Cost], tokens: int, decode: float) -> dict[str, float]:
-    """Weights are what a forward would take without tokens. The experts may still be there when the video is decoded."""
+    """Of a GPU with room for all of it at once. Weights are what a forward would take without tokens. The experts may still be
+    there when the video is decoded. What a run needs at the least is counted from its tensors (wan22.memory), which takes torch
+    and a second; a plan is answered without, and `--memory` asks for the other (mgcli.video.fitting)."""
     short, long = min(measured), max(measured)
     each = ((measured[long].gib or 0) - (measured[short].gib or 0)) / (long - short)
     weights = (measured[long].gib or 0) - each * long

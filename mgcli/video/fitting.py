@@ -35,13 +35,11 @@ class Fit:
     host_gib: float
     fits: bool
     chosen: bool
-    copied: (
-        float | None
-    )  # seconds a forward takes to bring the weights; none where nothing is brought, or no GPU to ask
+    copied: float | None  # seconds in which a forward's weights are brought; none where none are, or no GPU to ask
 
 
 def fits(request: Wan22Request, video: PlannedVideo) -> list[Fit]:
-    device, host = available(request), host_available()
+    device, host = device_bytes(request), host_available()
     dtype = torch.bfloat16 if request.dtype == "auto" else getattr(torch, request.dtype)
     model = released_model(find_task(video.request.task).model, dtype, request.fp8)
     counted = needs(model, video.tokens)
@@ -56,7 +54,7 @@ def fits(request: Wan22Request, video: PlannedVideo) -> list[Fit]:
                 residency,
                 round(on_device / GIB, 1),
                 round(on_host / GIB, 1),
-                on_device <= 0.9 * device and counted.on_host(residency) <= 0.9 * host,
+                counted.fit(residency, device, host),
                 residency == chosen,
                 round(counted.expert / rate, 2) if rate and passes else None,
             )
@@ -64,7 +62,7 @@ def fits(request: Wan22Request, video: PlannedVideo) -> list[Fit]:
     return rows
 
 
-def available(request: Wan22Request) -> int:
+def device_bytes(request: Wan22Request) -> int:
     if isinstance(request.memory, float):
         return int(request.memory * GIB)
     if not torch.cuda.is_available():

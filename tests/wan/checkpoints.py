@@ -1,11 +1,17 @@
 """Tiny checkpoints on disk, in the layouts people have them in."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
+
+from wan.fast.expert import OptimizedWanModel
+from wan.fast.offload import stream_from_file
+from wan.files.checkpoint import load_wan
+from wan.files.weights import Finish
 
 Tensors = dict[str, torch.Tensor]
 
@@ -25,6 +31,19 @@ def prefixed(prefix: str, tensors: Tensors) -> Tensors:
 def write_config(folder: Path, config, **changes) -> None:
     values = {**(config if isinstance(config, dict) else asdict(config)), **changes}
     (folder / "config.json").write_text(json.dumps(values))
+
+
+def save_expert(folder: Path, model) -> Path:
+    write_config(folder, model.config)
+    save_file({name: t.contiguous() for name, t in model.state_dict().items()}, folder / "expert.safetensors")
+    return folder / "expert.safetensors"
+
+
+def streamed(path: Path, finish: Finish):
+    """An expert whose blocks come from its file when they are called, two of them at a time on the host."""
+    cpu = torch.device("cpu")
+    stream = partial(stream_from_file, finish=finish, device=cpu, slots=2)
+    return load_wan(path, device=cpu, dtype=torch.float32, cls=OptimizedWanModel, finish=replace(finish, stream=stream))
 
 
 def save_shards(folder: Path, tensors: Tensors, count: int, index: bool = True) -> Path:

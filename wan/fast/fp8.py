@@ -67,10 +67,8 @@ def hold_fp8(model: nn.Module) -> None:
     """Of a model without memory whose products are held: those that the file has in e4m3 become 8-bit products."""
     for block in model.blocks:  # type: ignore[union-attr]
         for path in PRODUCTS:
-            part, _, name = path.partition(".")
-            product = _empty(getattr(getattr(block, part), name))
-            if product:
-                setattr(getattr(block, part), name, product)
+            if product := _empty(block.get_submodule(path)):
+                block.set_submodule(path, product)
         first, second = _empty(block.ffn[0]), _empty(block.ffn[2])
         if first and second:
             block.ffn = Fp8FeedForward(first, second)
@@ -95,8 +93,6 @@ def quantise(model: Any) -> None:
 
 def quantise_block(block: Any) -> None:
     for path in PRODUCTS:
-        part, _, name = path.partition(".")
-        attention = getattr(block, part)
-        setattr(attention, name, Fp8Linear.of(getattr(attention, name)))
+        block.set_submodule(path, Fp8Linear.of(block.get_submodule(path)))
     first, _, second = block.ffn
     block.ffn = Fp8FeedForward(Fp8Linear.of(first), Fp8Linear.of(second))

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wan.fast.kernels.packed import unpack
-from wan.files.weights import Kept, Weights
+from wan.files.weights import Kept, Weights, scale_rows
 
 JOINED = ("q", "k", "v")
 ATTENTION = tuple(f"cross_attn.{name}" for name in (*JOINED, "o"))
@@ -44,9 +44,7 @@ class HeldWeight(nn.Module):
             return
         out.copy_(rows)
         if self.weight_scale is not None:
-            # as a loader does it: 8 bits are exact in every wider dtype, and the product is rounded once
-            scale = self.weight_scale
-            out.mul_(scale.view(-1, 1) if scale.numel() > 1 else scale.view(()))
+            scale_rows(out, self.weight_scale)
 
 
 class HeldLinear(HeldWeight):
@@ -127,10 +125,9 @@ def hold_blocks(model: nn.Module, weights: Weights) -> None:
     """Of a model without memory: every product that the file has packed or in 8 bits becomes one that stays so."""
     for i, block in enumerate(model.blocks):  # type: ignore[arg-type]
         for path in HOLDABLE:
-            part, _, name = path.partition(".")
-            held = held_product(getattr(getattr(block, part), name), f"blocks.{i}.{path}", weights)
+            held = held_product(block.get_submodule(path), f"blocks.{i}.{path}", weights)
             if held is not None:
-                setattr(getattr(block, part), name, held)
+                block.set_submodule(path, held)
 
 
 def held_product(linear: nn.Linear, name: str, weights: Weights) -> nn.Module | None:
@@ -148,10 +145,7 @@ def held_product(linear: nn.Linear, name: str, weights: Weights) -> nn.Module | 
 def hold_text_encoder(model: nn.Module, weights: Weights) -> None:
     for name, module in list(model.named_modules()):
         kept = weights.kept(f"{name}.weight")
-        if kept is None:
-            continue
-        parent, _, child = name.rpartition(".")
-        if isinstance(module, nn.Linear):
-            setattr(model.get_submodule(parent), child, HeldLinear(kept, module))
-        elif name == "token_embedding" and isinstance(module, nn.Embedding):
-            setattr(model, name, HeldEmbedding(kept, module))
+        if kept and isinstance(module, nn.Linear):
+            model.set_submodule(name, HeldLinear(kept, module))
+        elif kept and name == "token_embedding" and isinstance(module, nn.Embedding):
+            model.set_submodule(name, HeldEmbedding(kept, module))

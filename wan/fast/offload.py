@@ -2,7 +2,8 @@
 
 While a block computes, the next one is copied on a stream of its own, and the ones after it are read from their file into
 pinned memory: all of them once, where the host has room (`slots` as many as blocks), or again for every forward through a
-ring of a few. The cost is what reading and copying take longer than computing. Applied to a finished model from outside.
+ring of a few. The cost is what reading and copying take longer than computing. The model knows nothing of it: its blocks are
+built without memory, and are given some before each call and relieved of it afterwards.
 """
 
 from __future__ import annotations
@@ -12,14 +13,12 @@ import threading
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from wan.files.weights import Finish, Readers, Weights, fill
 
-Model = TypeVar("Model", bound=nn.Module)
 Read = Callable[[int, list[Tensor]], None]  # the tensors of a block, on the host, to be filled
 
 ALIGNED = 256  # bytes; what a device likes its tensors to begin at
@@ -219,23 +218,6 @@ class BlockStream:
                 copied = torch.cuda.Event()
                 copied.record(self.stream)
         self.host.give_back(index, copied)
-
-
-def stream_blocks(model: Model, device: torch.device) -> Model:
-    """A model that is loaded: everything but `model.blocks` moves to the device, they come and go as they are called."""
-    blocks = list(model.blocks)  # type: ignore[arg-type]
-    tensors = [[p.data for p in block.parameters()] for block in blocks]
-
-    def read(index: int, out: list[Tensor]) -> None:
-        for tensor, target in zip(tensors[index], out):
-            target.copy_(tensor)
-        tensors[index] = []
-
-    for name, child in model.named_children():
-        if name != "blocks":
-            child.to(device)
-    _stream(model, device, read, len(blocks))
-    return model
 
 
 def stream_from_file(model: nn.Module, weights: Weights, finish: Finish, device: torch.device, slots: int) -> None:

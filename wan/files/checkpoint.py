@@ -87,7 +87,7 @@ def find_in(folder: Path | str, *needed: str) -> dict[str, Path]:
 
 def detect_mode(weights: Weights) -> str:
     """Which game a causal model plays, read from the width of its keyboard and from whether it has a mouse."""
-    _must_hold(weights, GAME)
+    weights.of(GAME)
     keyboard = {shape[-1] for name, shape in weights.shapes.items() if name.endswith(".keyboard_embed.0.weight")}
     mouse = any(".mouse_mlp." in name for name in weights.parts)
     for mode, config in CAUSAL_MODELS.items():
@@ -139,7 +139,7 @@ def open_wan(
     Which of the two experts a file is (high or low noise) does not show in it."""
     from wan.modules.model import WanModel
 
-    weights = _must_hold(open_weights(path), EXPERT)
+    weights = open_weights(path).of(EXPERT)
     configs = _configs(WanConfig, weights, *WAN_MODELS.values())
     configs = [replace(c, model_type="i2v" if c.in_dim > c.out_dim else "t2v") for c in configs]
     model = _choose(cls or WanModel, configs, weights)
@@ -183,7 +183,7 @@ def skeleton(
 def load_vae(path: Path | str, *, device: Device, dtype: torch.dtype) -> WanVAE:
     from wan.modules.vae import WanVAE
 
-    weights = _must_hold(open_weights(path), VAE)
+    weights = open_weights(path).of(VAE)
     model = _choose(WanVAE, _configs(VAEConfig, weights, WAN21_VAE), weights)
     return load_into(model, weights, dtype=dtype, device=device)
 
@@ -191,7 +191,7 @@ def load_vae(path: Path | str, *, device: Device, dtype: torch.dtype) -> WanVAE:
 def load_tiny_vae(path: Path | str, *, device: Device, dtype: torch.dtype) -> TinyVAE:
     from wan.modules.tiny_vae import TinyVAE
 
-    weights = _must_hold(open_weights(path), TINY_VAE)
+    weights = open_weights(path).of(TINY_VAE)
     with torch.device("meta"):
         model = TinyVAE()
     return load_into(model, weights, dtype=dtype, device=device)
@@ -200,7 +200,7 @@ def load_tiny_vae(path: Path | str, *, device: Device, dtype: torch.dtype) -> Ti
 def load_clip(path: Path | str, *, device: Device, dtype: torch.dtype) -> CLIPVision:
     from wan.modules.clip import CLIPVision
 
-    weights = _must_hold(open_weights(path), IMAGE_ENCODER)
+    weights = open_weights(path).of(IMAGE_ENCODER)
     model = _choose(CLIPVision, _configs(CLIPConfig, weights, CLIP_VIT_H_14), weights)
     return load_into(model, weights, dtype=dtype, device=device)
 
@@ -208,7 +208,7 @@ def load_clip(path: Path | str, *, device: Device, dtype: torch.dtype) -> CLIPVi
 def load_t5(path: Path | str, *, device: Device, dtype: torch.dtype, finish: Finish | None = None) -> T5Encoder:
     from wan.modules.t5 import T5Encoder
 
-    weights = _must_hold(open_weights(path), TEXT_ENCODER)
+    weights = open_weights(path).of(TEXT_ENCODER)
     model = _choose(T5Encoder, _configs(T5Config, weights, UMT5_XXL), weights)
     return load_into(model, weights, dtype=dtype, device=device, finish=finish)
 
@@ -244,9 +244,3 @@ def _configs(cls: type[Config], weights: Weights, *released: Config, must_state:
     longest = max((side for shape in weights.shapes.values() for side in shape), default=0)
     beside = parse_config(cls, values, len(weights.parts), longest)
     return [beside, *released] if beside else list(released)
-
-
-def _must_hold(weights: Weights, holds: str) -> Weights:
-    if weights.holds != holds:
-        raise ValueError(f"{weights.path} holds {weights.holds}; {holds} is needed here")
-    return weights

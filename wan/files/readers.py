@@ -70,7 +70,7 @@ def open_file(path: Path) -> dict[str, Stored]:
     if not start:
         raise ValueError(f"{path} is empty; {REPEAT}")
     # asked first: the length a safetensors file begins with may look like anything
-    if start[8:9] == b"{" and _header_length(start) <= HEADER_LIMIT:
+    if begins_safetensors(start):
         return open_safetensors(path)
     if start.startswith(b"PK\3\4"):
         return open_torch(path)
@@ -78,6 +78,10 @@ def open_file(path: Path) -> dict[str, Stored]:
         return open_gguf(path)
     what = next((what for sign, what in NOT_TENSORS if start.startswith(sign)), NO_CHECKPOINT)
     raise ValueError(f"{path} is {what}")
+
+
+def begins_safetensors(start: bytes) -> bool:
+    return start[8:9] == b"{" and _header_length(start) <= HEADER_LIMIT
 
 
 def _header_length(start: bytes) -> int:

@@ -23,7 +23,7 @@ NOT_TOKENS = "has no SentencePiece model of the unigram kind"
 # where the messages have what is read of them
 PIECES, TRAINER, NORMALIZER = 1, 2, 3
 TEXT, SCORE, TYPE = 1, 2, 3
-MODEL_TYPE, BYTE_FALLBACK, UNKNOWN_ID = 3, 35, 40
+MODEL_TYPE, UNKNOWN_ID = 3, 40
 CHARSMAP, DUMMY_PREFIX, SINGLE_SPACES = 2, 3, 4
 SIZES = {1: 8, 5: 4}  # of kinds of field that do not say it
 GGUF = "tokenizer.ggml."

@@ -13,7 +13,7 @@ import torch
 from tokenizers import Tokenizer
 
 from wan.files.gguf import MAGIC, gguf_facts
-from wan.files.readers import HEADER_LIMIT, open_tensors
+from wan.files.readers import begins_safetensors, open_tensors
 from wan.files.sentencepiece import from_facts, parse_model, says_tokens, tokenizer_of
 
 IN_A_FOLDER = ("tokenizer.json", "spiece.model")
@@ -29,7 +29,7 @@ def open_tokenizer(path: Path) -> Tokenizer:
     start = _start(path)
     if start.startswith(MAGIC):
         return tokenizer_of(path, from_facts(path, gguf_facts(path)))
-    if _holds_tensors(start):
+    if begins_safetensors(start):
         return tokenizer_of(path, parse_model(path, _packed_in(path)))
     if start.startswith(b"\n") and not start.lstrip().startswith(b"{"):  # the first piece of a SentencePiece model
         return tokenizer_of(path, parse_model(path, path.read_bytes()))
@@ -43,16 +43,12 @@ def carries_tokenizer(path: Path) -> bool:
     start = _start(path)
     if start.startswith(MAGIC):
         return says_tokens(gguf_facts(path))
-    return _holds_tensors(start) and PACKED_IN in open_tensors(path)
+    return begins_safetensors(start) and PACKED_IN in open_tensors(path)
 
 
 def _start(path: Path) -> bytes:
     with path.open("rb") as file:
         return file.read(32)
-
-
-def _holds_tensors(start: bytes) -> bool:
-    return start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= HEADER_LIMIT
 
 
 def _packed_in(path: Path) -> bytes:

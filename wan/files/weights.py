@@ -60,6 +60,12 @@ class Weights:
     scales: dict[str, Stored]
     full_precision: bool = False  # its maker wants products of 8-bit weights in wider numbers
 
+    def of(self, holds: str) -> Weights:
+        """These, if they are what is wanted."""
+        if self.holds != holds:
+            raise ValueError(f"{self.path} holds {self.holds}; {holds} is needed here")
+        return self
+
     @property
     def shapes(self) -> dict[str, Shape]:
         return {name: self.shape(name) for name in self.parts}
@@ -108,8 +114,7 @@ class Weights:
         if name in self.scales and target.dtype != parts[0].dtype:
             scale = torch.empty(self.scales[name].shape, device=target.device)
             self.scales[name].read_into(scale, scratch)
-            # fp8 is exact in every wider dtype, and the product is rounded once
-            target.mul_(scale.view(-1, 1) if scale.numel() > 1 else scale.view(()))
+            scale_rows(target, scale)
 
     def _read_scale(self, weight: str, target: Tensor, scratch: Tensor) -> None:
         """One number for all rows may be wanted as one a row; a weight without any is what it says."""
@@ -121,6 +126,11 @@ class Weights:
             target.fill_(number.item())
         else:
             stored.read_into(target, scratch)
+
+
+def scale_rows(numbers: Tensor, scale: Tensor) -> None:
+    """By one number, or one a row, in place. 8 bits are exact in every wider dtype, and the product is rounded once."""
+    numbers.mul_(scale.view(-1, 1) if scale.numel() > 1 else scale.view(()))
 
 
 class UnknownModel(ValueError):

@@ -369,8 +369,11 @@ def ended_in_order(folder: Path) -> None:
     assert not [p for p in folder.iterdir() if p.name.startswith(".")]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("paused", [False, True])
+INT, TERM, HUP = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+EVERY_WAY = [(False, TERM), (True, INT), *(pytest.param(*way, marks=pytest.mark.slow) for way in ((False, INT), (False, HUP), (True, TERM), (True, HUP)))]  # fmt: skip
+
+
+@pytest.mark.parametrize(("paused", "number"), EVERY_WAY)
 def test_a_signal_ends_after_the_block_with_the_terminal_in_order(tmp_path, number, paused):
     terminal = Terminal("--output", tmp_path / "a.mp4", "--save_state", tmp_path / "world.st")
     before = termios.tcgetattr(terminal.ours)

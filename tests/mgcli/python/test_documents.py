@@ -41,6 +41,7 @@ def test_the_page_lists_the_public_names():
         assert set(re.findall(r"`(\w+)`", row)) == set(module.__all__)
 
 
+@pytest.mark.slow  # a quarter of a minute; the page beside it runs the same calls
 def test_the_notebook(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}

@@ -68,7 +68,7 @@ def test_from_an_image(folders, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (70, 100, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "start.png")
     latents, _ = command("i2v", folders["i2v"], tmp_path, "--prompt", "a cat", "--image", str(tmp_path / "start.png"))
-    for image in (str(tmp_path / "start.png"), pixels, Image.fromarray(pixels)):
+    for image in (str(tmp_path / "start.png"), pixels):
         video = wan22.generate("a cat", image=image, ckpt_dir=folders["i2v"], **TINY)
         assert torch.equal(video.latents, latents)
     video.save(tmp_path / "a.mp4")

@@ -5,13 +5,14 @@ import torch
 from torch import nn
 
 from mgcli.bench.ladder import relative_error
+from tests.wan.checkpoints import save_expert, streamed
 from tests.wan.tiny_models import block_of, causal_inputs, causal_model, wan_model
 from wan.fast.causal import OptimizedCausalWanModel
 from wan.fast.engine import Engine
 from wan.fast.expert import OptimizedWanModel
 from wan.fast.fp8 import Fp8Linear, quantise
 from wan.fast.kernels.fp8 import E4M3, quantised
-from wan.fast.offload import stream_blocks
+from wan.fast.speed import Speed
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 # 3 bits of mantissa are off by 1/16 at most and by 2.6 % in the mean square; two factors of a product by sqrt(2) of that
@@ -71,13 +72,11 @@ def test_an_expert():
     assert {p.dtype for p in model.blocks[0].ffn.parameters()} == {E4M3, torch.float32}
 
 
-def test_an_expert_may_be_streamed():
-    model, prompt = expert(), [random(7, 24).cpu()]
+def test_an_expert_may_be_streamed(tmp_path):
+    model, x, prompt = expert(), random(1, 16, 3, 4, 6).cpu(), [random(7, 24).cpu()]
+    passing = streamed(save_expert(tmp_path, model), Speed(fp8=True).finish(torch.device("cpu")))
     quantise(model)
-    x = random(1, 16, 3, 4, 6).cpu()
-    want = model(x, 500.0, prompt)
-    stream_blocks(model, torch.device("cpu"))
-    assert torch.equal(model(x, 500.0, prompt), want)
+    assert torch.equal(passing(x, 500.0, prompt), model(x, 500.0, prompt))
 
 
 @pytest.mark.parametrize("mode", ["universal", "templerun"])

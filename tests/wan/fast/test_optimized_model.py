@@ -3,9 +3,10 @@
 import pytest
 import torch
 
+from tests.wan.checkpoints import save_expert, streamed
 from tests.wan.tiny_models import wan_model
 from wan.fast.expert import OptimizedWanModel, trailing_repeats
-from wan.fast.offload import stream_blocks
+from wan.files.weights import Finish
 from wan.modules.attention import attend, attend_biased, count_bias
 
 SAME = {"rtol": 1e-4, "atol": 2e-5}  # float32, the same sums in another order
@@ -91,24 +92,23 @@ def test_new_weights_are_noticed():
     torch.testing.assert_close(fast(x, 500.0, fast.embed_text(prompt)), other(x, 500.0, prompt), **SAME)
 
 
-def test_blocks_may_be_streamed_through_the_device():
-    reference, fast = pair()
+def test_blocks_may_be_streamed_through_the_device(tmp_path):
+    reference, _ = pair()
     x, prompt = latents(), [torch.randn(5, 24)]
-    stream_blocks(fast, torch.device("cpu"))
+    fast = streamed(save_expert(tmp_path, reference), Finish())
     for _ in range(2):
         torch.testing.assert_close(fast(x, 500.0, prompt), reference(x, 500.0, prompt), **SAME)
 
 
-def test_what_is_streamed_leaves_nothing_behind():
-    """Everything of a block that is on the device while it computes is a parameter, and on the host again afterwards."""
-    _, fast = pair()
+def test_what_is_streamed_leaves_nothing_behind(tmp_path):
+    """Everything of a block that is on the device while it computes is a parameter, and gone afterwards."""
+    reference, fast = pair()
     blocks = [sum(p.nbytes for p in block.parameters()) for block in fast.blocks]
     attention = 4 * 48 * 48 + 4 * 48  # q, k, v, o
     assert all(size >= 4 * 2 * attention for size in blocks), "joined weights are counted"
-    stream_blocks(fast, torch.device("cpu"))
-    host = [[p.data_ptr() for p in block.parameters()] for block in fast.blocks]
+    fast = streamed(save_expert(tmp_path, reference), Finish())
     fast(latents(), 500.0, [torch.randn(5, 24)])
-    assert [[p.data_ptr() for p in block.parameters()] for block in fast.blocks] == host
+    assert sum(p.nbytes for p in fast.blocks.parameters()) == 0
     held = [
         v for block in fast.blocks for m in block.modules() for v in vars(m).values() if isinstance(v, torch.Tensor)
     ]

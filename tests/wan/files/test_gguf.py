@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from tests.wan.checkpoints import write_config
+from tests.wan.checkpoints import streamed, write_config
 from wan.config import T5Config, WanConfig
 from wan.fast.expert import OptimizedWanModel
 from wan.fast.held import HeldJoined, HeldLinear, hold_text_encoder
-from wan.fast.offload import stream_blocks
 from wan.fast.speed import Speed
 from wan.files.checkpoint import load_t5, load_wan, open_weights
 from wan.files.gguf import gguf_facts
@@ -88,11 +87,11 @@ def test_kept_packed_it_runs_as_if_it_had_been_unpacked_to_the_bit(tmp_path, dty
 
 def test_kept_packed_it_is_streamed_packed(tmp_path):
     write_expert(tmp_path / "high.gguf")
-    load = {"cls": OptimizedWanModel, "finish": Speed().finish(CPU), **F32}
-    held = load_wan(tmp_path / "high.gguf", **load)
-    want = held(*inputs())
-    streamed = stream_blocks(load_wan(tmp_path / "high.gguf", **load), CPU)
-    assert torch.equal(streamed(*inputs()), want)
+    finish = Speed().finish(CPU)
+    want = load_wan(tmp_path / "high.gguf", cls=OptimizedWanModel, finish=finish, **F32)(*inputs())
+    model = streamed(tmp_path / "high.gguf", finish)
+    assert torch.equal(model(*inputs()), want)
+    assert {p.dtype for p in model.blocks[0].self_attn.qkv.parameters()} == {torch.uint8, torch.float32}
 
 
 def test_fp8_of_a_packed_file_is_that_of_the_unpacked(tmp_path):

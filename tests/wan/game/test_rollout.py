@@ -186,8 +186,14 @@ def minis():
     return {dtype: mini_world(dtype=dtype) for dtype in DTYPES}
 
 
-@pytest.mark.parametrize("saved_in", DTYPES)
-@pytest.mark.parametrize("loaded_in", DTYPES)
+FULL, BRAIN, HALF = DTYPES
+WAYS = [(FULL, FULL), (BRAIN, FULL), (FULL, HALF)]
+OTHER_WAYS = [(a, b) for a in DTYPES for b in DTYPES if (a, b) not in WAYS]
+
+
+@pytest.mark.parametrize(
+    ("saved_in", "loaded_in"), [*WAYS, *(pytest.param(*w, marks=pytest.mark.slow) for w in OTHER_WAYS)]
+)
 def test_a_save_point_knows_its_weights_in_every_dtype(minis, tmp_path, saved_in, loaded_in):
     path, script = tmp_path / "world.safetensors", scripted([parse_text("W*99", UNIVERSAL)])
     world = begin(minis[saved_in])

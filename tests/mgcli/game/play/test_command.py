@@ -45,7 +45,7 @@ def command(*flags: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
         process.wait()
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("ending", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_signal_ends_it_with_the_recording_finished(ending: signal.Signals, tmp_path: Path):
     with command("--json", folder=tmp_path) as process:
         assert process.stdout
