@@ -29,9 +29,9 @@ Expert = Literal["high", "low"]
 Shape = tuple[int, ...]
 
 SECOND = "transformer_2."  # diffusers' low-noise expert, which may share a file with the other
+LONGEST = 100  # letters of a key in a message
 PEFT_NOTE = "lora_adapter_metadata"  # JSON, in diffusers' files
 NAMED_IN = ("ss_output_name", "modelspec.title")
-MOST_NOTE = 2**20
 PIECE = 1 << 20
 
 
@@ -111,7 +111,7 @@ def reasons(unfit: Mapping[str, str]) -> str:
     first: dict[str, str] = {}
     for key, why in unfit.items():
         first.setdefault(why, key)
-    return some([f"{key}: {why}" for why, key in first.items()])
+    return some([f"{key[:LONGEST]}: {why[:LONGEST]}" for why, key in first.items()])
 
 
 def open_lora(path: Path | str, shapes: Mapping[str, Shape]) -> list[Lora]:
@@ -138,7 +138,7 @@ def open_lora(path: Path | str, shapes: Mapping[str, Shape]) -> list[Lora]:
 
 def _made_for(path: Path, notes: Mapping[str, str]) -> str | None:
     """By its name, else by the name that its trainer knew."""
-    named = [Path(notes[note]).with_suffix("") for note in NAMED_IN if 0 < len(notes.get(note, "")) < 256]
+    named = [Path(notes[note]) for note in NAMED_IN if 0 < len(notes.get(note, "")) < 256]
     return next(filter(None, map(noise_of, [path, *named])), None)
 
 
@@ -196,9 +196,12 @@ def _changes(
         if why is not None:
             unfit |= dict.fromkeys(keys.values(), why)
             continue
-        alpha = _alpha(tensors.pop("alpha", None))
         up, down = tensors["up"], tensors.get("down")
-        changes[target] = Change(up, down, scales.scale(module, down.shape[0], alpha) if down else 1.0)
+        scale = scales.scale(module, down.shape[0], _alpha(tensors.get("alpha"))) if down else 1.0
+        if math.isfinite(scale):
+            changes[target] = Change(up, down, scale)
+        else:
+            unfit |= dict.fromkeys(keys.values(), "its alpha is no finite number")
     return changes, unfit
 
 

@@ -52,18 +52,26 @@ def by_module(keys: Iterable[str]) -> tuple[dict[tuple[str, str], dict[str, str]
     found: dict[tuple[str, str], dict[str, str]] = {}
     unfit: dict[str, str] = {}
     for key in keys:
-        factor, other, dora = FACTOR.fullmatch(key), OTHER.fullmatch(key), DORA.fullmatch(key)
-        if factor and not _strange(key):
-            found.setdefault((factor[1], "factors"), {})["down" if factor[2] in DOWN else "up"] = key
-        elif dora:
-            found.setdefault((dora[1], "factors"), {})["dora"] = key
-        elif other and other[2] == "alpha" and not _strange(key):
-            found.setdefault((other[1], "factors"), {})["alpha"] = key
-        elif other and not _strange(key):
-            found.setdefault((other[1], other[2]), {})["up"] = key
-        else:
-            unfit[key] = _strange(key) or "of a kind that is not read here"
+        why, read = _strange(key), _read(key)
+        if why is not None or read is None:
+            unfit[key] = why or "of a kind that is not read here"
+            continue
+        *module, part = read
+        parts = found.setdefault((module[0], module[1]), {})
+        if parts.setdefault(part, key) != key:
+            unfit[key] = f"the file has {parts[part]} too"
     return found, unfit
+
+
+def _read(key: str) -> tuple[str, str, str] | None:
+    """Module, "factors" or which difference, and which part of that it is."""
+    if match := FACTOR.fullmatch(key):
+        return match[1], "factors", "down" if match[2] in DOWN else "up"
+    if match := DORA.fullmatch(key):
+        return match[1], "factors", "dora"
+    if match := OTHER.fullmatch(key):
+        return (match[1], "factors", "alpha") if match[2] == "alpha" else (match[1], match[2], "up")
+    return None
 
 
 def _strange(key: str) -> str | None:

@@ -301,6 +301,8 @@ STRANGE = {
     "diffusion_model.blocks.0.ffn.0.hada_w1_a": (torch.zeros(4, 4), "of a kind that is not read here"),
     "diffusion_model.blocks.0.self_attn.v.lora_A.bias": (torch.zeros(4), "of a kind that is not read here"),
     "diffusion_model.blocks.1.self_attn.v.lora_up.weight": (torch.zeros(256, 4), "one of its two factors is missing"),
+    "diffusion_model.blocks.0.ffn.0.lora_up.other.weight": (torch.zeros(512, 4), "the file has diffusion_model.blocks.0.ffn.0.lora_up.first.weight too"),
+    "diffusion_model.blocks.0.self_attn.k.alpha": (torch.tensor(float("nan")), "its alpha is no finite number"),
     "diffusion_model.blocks.0.ffn.2.dora_scale": (torch.zeros(256, 1), "DoRA, which is not read here"),
 }  # fmt: skip
 
@@ -310,12 +312,24 @@ def test_what_does_not_fit_is_told_and_the_rest_is_used(tmp_path, expert):
     extra = {key: tensor for key, (tensor, _) in STRANGE.items()}
     extra |= {"diffusion_model.blocks.1.self_attn.q.lora_down.weight": torch.zeros(4, 128)}
     extra |= {"diffusion_model.blocks.1.self_attn.q.lora_up.weight": torch.zeros(128, 4)}
+    extra |= {"diffusion_model.blocks.0.self_attn.k.lora_up.weight": torch.zeros(256, 4)}
+    extra |= {"diffusion_model.blocks.0.self_attn.k.lora_down.weight": torch.zeros(4, 256)}
+    extra |= {"diffusion_model.blocks.0.ffn.0.lora_up.first.weight": torch.zeros(512, 4)}
     write_lora(tmp_path / "a.safetensors", "ComfyUI", extra=extra, made=made)
     lora = opened(tmp_path / "a.safetensors", expert[0])
     assert {key: lora.unfit[key] for key in STRANGE} == {key: why for key, (_, why) in STRANGE.items()}
     assert "its factors are (128, 4) and (4, 128)" in lora.unfit["diffusion_model.blocks.1.self_attn.q.lora_up.weight"]
     assert set(lora.changes) == {f"{name}.weight" for name in LAYERS}
     assert "keys left out" in lora.told and "\n" not in lora.told
+
+
+@pytest.mark.parametrize(
+    "note", ["[]", "{", "null", '{"lora_alpha": "x"}', '{"lora_alpha": 1e999}', '{"alpha_pattern": [1]}', "[" * 5000]
+)
+def test_notes_of_any_wrong_shape_say_nothing(tmp_path, expert, note):
+    write_lora(tmp_path / "a.safetensors", notes={"lora_adapter_metadata": note, "ss_output_name": "/"})
+    lora = opened(tmp_path / "a.safetensors", expert[0])
+    assert lora.expert is None and {change.scale for change in lora.changes.values()} == {1.0}
 
 
 def test_one_that_fits_nowhere_is_refused(tmp_path, expert):
