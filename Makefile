@@ -14,7 +14,7 @@ PIP := $(BIN)/pip install --disable-pip-version-check $(shell [ -t 2 ] || echo -
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-gpu check bench golden
+.PHONY: help setup setup-dev demo test test-gpu check lint types types-windows bench golden
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -59,10 +59,16 @@ test: $(READY_DEV) ## run the tests (CPU, about five minutes)
 test-gpu: $(READY_DEV) ## what ships, on a GPU (under eight minutes on one H200)
 	$(BIN)/python -m tests.gpu
 
-check: $(READY_DEV) ## lint, formatting and types
+check: lint types types-windows ## lint, formatting and types
+
+lint: $(READY_DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: $(READY_DEV)
 	$(BIN)/mypy
+
+types-windows: $(READY_DEV)
 	$(BIN)/mypy --platform win32 --cache-dir .mypy_cache/windows
 
 bench: $(READY_DEV) ## measure speed on this machine

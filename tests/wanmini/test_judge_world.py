@@ -86,6 +86,7 @@ def test_a_right_world_is_right_in_another_map_too(walks: Walks) -> None:
     assert moved_right(video, walks)[moves].all() and turned_right(video, walks)[turns].all()
 
 
+@pytest.mark.slow  # the judge is part of the slow training checks
 def test_a_mirrored_turn_and_swapped_keys_are_found(walks: Walks, truth: Tensor) -> None:
     mirrored = Walks(walks.maze, walks.start, walks.keyboard, walks.mouse * torch.tensor([1, -1])).true_video(SIZE)
     assert directions(mirrored, walks)["turn_right"] < 0.3

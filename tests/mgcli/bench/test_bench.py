@@ -103,6 +103,7 @@ def test_where_nothing_could_be_timed_the_report_says_why(tmp_path, capsys, monk
     assert "reference: out of memory" in said and "ladder" not in said and "median" not in said
 
 
+@pytest.mark.slow  # ten seconds for one line
 def test_a_picture_that_fails_takes_no_report_with_it(tmp_path, monkeypatch):
     def broken(*_):
         raise RuntimeError("no fonts")

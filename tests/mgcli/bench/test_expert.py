@@ -62,6 +62,7 @@ def test_recommended_is_the_preset():
     assert "half frames, CFG truncation 5 and 3" in ways()
 
 
+@pytest.mark.slow  # the gate runs the benchmark itself
 def test_videos_of_every_acceleration():
     rows = list(climb(video_case(TINY, CPU), CPU, ONCE))
     assert [row.name for row in rows if not row.timing] == ["fp8", "recommended + fp8"]  # on a GPU only

@@ -57,6 +57,7 @@ def test_it_is_the_video_of_the_command(folders, tmp_path):
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "c.mp4").read_bytes()
 
 
+@pytest.mark.slow  # the command does it in test_videos.py
 def test_a_record_makes_it_again(folders, tmp_path):
     first = wan22.generate("a cat", ckpt_dir=folders["t2v"], **TINY | {"base_seed": -1})
     first.save(tmp_path / "a.mp4")

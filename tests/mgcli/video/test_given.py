@@ -70,6 +70,7 @@ def test_a_video_that_goes_on_holds_what_is_new(i2v, tmp_path, flags, new):
     assert load_file(tmp_path / "out.safetensors")["latents"].shape[2] == (new + record["request"]["overlap"] + 3) // 4
 
 
+@pytest.mark.slow  # the command beside it makes the same videos
 def test_from_python(i2v, folder, tmp_path):
     i2v("--image a.png --last_image b.png")
     settings = {"size": "96*64", "any_size": True, "frame_num": 17, "sample_steps": 4, "base_seed": 3}
