@@ -17,22 +17,22 @@ from wan.config import CAUSAL_MODELS, WAN_MODELS
 from wan.fast.causal import OptimizedCausalWanModel
 from wan.fast.expert import OptimizedWanModel
 from wan.fast.fp8 import quantise_block
-from wan.fast.held import hold_blocks
 from wan.files.checkpoint import open_causal, open_wan
 from wan.files.converting import convert
 from wan.files.key_names import EXPERT, GAME
-from wan.files.loading import Finish
+from wan.files.loading import Finish, parts_of
 from wan.files.weights import Weights, open_weights
 from wan.refusal import Refusal
 
 
 def convert_file(model: str, output: Path, device_name: str, overwrite: bool) -> dict[str, Any]:
-    check_output(output, overwrite)
-    skeleton, weights = opened(checkpoint_file(model))
+    source = checkpoint_file(model)
+    check_output(output, source, overwrite)
+    skeleton, weights = opened(source)
     device, _ = device_and_dtype(device_name, "auto")
-    finish = Finish(hold_blocks, quantise_block, device)
+    finish = Finish(block=quantise_block, through=device)
     started = time.perf_counter()
-    with console.progress("part") as bar:
+    with console.progress("part", len(parts_of(skeleton))) as bar:
         for _ in convert(skeleton, weights, finish, torch.bfloat16, output):
             bar.advance()
     write_config(skeleton.config, output)
@@ -49,9 +49,11 @@ def opened(path: Path) -> tuple[Any, Weights]:
     raise ValueError(f"{path} holds {holds}; what has 8-bit products is {EXPERT} or {GAME}")
 
 
-def check_output(output: Path, overwrite: bool) -> None:
+def check_output(output: Path, source: Path, overwrite: bool) -> None:
     if output.suffix != ".safetensors":
         raise Refusal(f"{output} must end with .safetensors", "output")
+    if output.exists() and source.exists() and output.samefile(source):
+        raise Refusal(f"{output} is the model itself; choose another name", "output")
     if output.exists() and not overwrite:
         raise Refusal(f"{output} is there already; choose another name, or replace it", "overwrite")
     if not output.parent.is_dir():

@@ -61,9 +61,8 @@ class Slot:
     def of(cls, size: int, pinned: bool) -> Slot:
         memory = torch.empty(size, dtype=torch.uint8)
         if pinned:
-            pinned = (
-                int(torch.cuda.cudart().cudaHostRegister(memory.data_ptr(), size, 0)) == 0
-            )  # else it is copied slowly
+            refused = int(torch.cuda.cudart().cudaHostRegister(memory.data_ptr(), size, 0))
+            pinned = refused == 0  # else it is copied slowly
         return cls(memory, pinned)
 
     def free(self) -> None:

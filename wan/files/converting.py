@@ -1,4 +1,4 @@
-"""A model's weights written as they are held: what was quantised while loading becomes a file that opens at once.
+"""A model's weights written as `finish` makes them of its blocks: what was quantised becomes a file that opens at once.
 
 The file is safetensors under official names, 8-bit weights with a `weight_scale` a row beside them, as other programs write
 and read them. A block at a time is in memory.
@@ -16,7 +16,7 @@ from typing import IO
 import torch
 from torch import Tensor, nn
 
-from wan.files.loading import Finish, Readers, fill, finished_skeleton, parts_of
+from wan.files.loading import Finish, Readers, fill, finished_skeleton, parts_of, require_fit
 from wan.files.readers import DTYPES
 from wan.files.weights import SCALE, Weights
 
@@ -27,7 +27,10 @@ def convert(
     model: nn.Module, weights: Weights, finish: Finish, dtype: torch.dtype, out: Path
 ) -> Iterator[tuple[int, int]]:
     """From a model without memory to a file; yields how many of its parts are written, and of how many."""
+    assert finish.hold is None, "what stays packed has no name in such a file: it is unpacked, and made anew"
+    require_fit(model, weights)
     unread = parts_of(copy.deepcopy(model.to(dtype)))
+    count = len(unread)
     finished = finished_skeleton(model, weights, dtype, finish)
     tensors = {name: t for prefix, part in parts_of(finished) for name, t in part.state_dict(prefix=prefix).items()}
     part_file = out.with_name(f".{out.name}.part")
@@ -35,9 +38,9 @@ def convert(
         with part_file.open("wb") as file:
             file.write(_header(tensors))
             readers = Readers()
-            for i, (prefix, part) in enumerate(unread):
-                _write_part(file, prefix, part, weights, finish, readers)
-                yield i + 1, len(unread)
+            while unread:  # each is let go when it is written
+                _write_part(file, *unread.pop(0), weights, finish, readers)
+                yield count - len(unread), count
         part_file.replace(out)
     finally:
         part_file.unlink(missing_ok=True)

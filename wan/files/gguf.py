@@ -10,6 +10,7 @@ import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -109,6 +110,13 @@ def gguf_facts(path: Path) -> dict[str, Any]:
 
 
 def _open(path: Path) -> tuple[dict[str, Stored], dict[str, Any]]:
+    """A text encoder's header has 256,000 tokens in it, takes a second, and is asked for by several: once a file as it is."""
+    now = path.stat()
+    return _read(path, now.st_size, now.st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _read(path: Path, _size: int, _changed: int) -> tuple[dict[str, Stored], dict[str, Any]]:
     with path.open("rb") as file:
         cursor = Cursor(path, file)
         facts, entries = _read_header(cursor)

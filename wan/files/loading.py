@@ -47,9 +47,7 @@ def load_into(
     """Fill a model built on the meta device. A model may name, in `unused_keys()`, what its files have beside it."""
     if not dtype.is_floating_point:
         raise ValueError(f"{weights.path} cannot be loaded as {dtype}; ask for bfloat16, float16 or float32")
-    found = [f"{len(names)} {kind} ({some(names)})" for kind, names in faults(model, weights).items() if names]
-    if found:
-        raise ValueError(f"{weights.path} does not fit {type(model).__name__}: {'; '.join(found)}")
+    require_fit(model, weights)
     assert not any(buffer.is_meta for buffer in model.buffers()), "a buffer that no file has must not be made on meta"
     started, finish = time.perf_counter(), finish or Finish()
     model = model.to(dtype)
@@ -139,6 +137,12 @@ class Readers:
             thread.join()
         if failures:
             raise failures[0]
+
+
+def require_fit(model: nn.Module, weights: Weights) -> None:
+    found = [f"{len(names)} {kind} ({some(names)})" for kind, names in faults(model, weights).items() if names]
+    if found:
+        raise ValueError(f"{weights.path} does not fit {type(model).__name__}: {'; '.join(found)}")
 
 
 def faults(model: nn.Module, weights: Weights) -> dict[str, list[str]]:

@@ -5,6 +5,7 @@ import struct
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from mgcli.app.errors import run
 from mgcli.mg import app
@@ -72,6 +73,42 @@ def test_scales_lie_as_other_programs_have_them(mg, tmp_path):
     header = json.loads(raw[8 : 8 + struct.unpack("<Q", raw[:8])[0]])
     weight, scale = (header[f"blocks.0.self_attn.q.{kind}"] for kind in ("weight", "weight_scale"))
     assert weight["dtype"] == "F8_E4M3" and scale == scale | {"dtype": "F32", "shape": [weight["shape"][0], 1]}
+
+
+@pytest.mark.parametrize("stored", ["GGUF", "8 bits"])
+def test_what_is_packed_already_is_unpacked_and_made_anew(mg, tmp_path, stored, fp8_card):
+    if stored == "GGUF":
+        pytest.importorskip("gguf")
+        from tests.wan.files.test_gguf import write_expert
+
+        source = tmp_path / "model" / "high.gguf"
+        write_expert(source)
+    else:
+        from tests.wan.files.test_kept_8_bit import write_8_bit
+
+        (tmp_path / "model").mkdir()
+        write_8_bit(tmp_path / "model", "LightX2V int8")
+        source = tmp_path / "model" / "high.safetensors"
+    out = tmp_path / "eight.safetensors"
+    assert mg("convert", str(source), "-o", str(out), "--device", "cpu")[0] == 0
+    want = as_loaded(load_wan, source, OptimizedWanModel, fp8=True)
+    got = as_loaded(load_wan, out, OptimizedWanModel)
+    products = [name for name in got if got[name].dtype == torch.float8_e4m3fn]
+    assert len(products) == 2 * 8  # of each layer: q, k, v, o, q and o of the text, two of the feed-forward
+    assert all(torch.equal(got[name].float(), want[name].float()) for name in products)
+
+
+def test_a_file_that_lacks_tensors_is_said_and_nothing_is_left(mg, tmp_path):
+    write_model(tmp_path / "model", WanModel, wan_model().config, 0)
+    [source] = (tmp_path / "model").glob("*.safetensors")
+    tensors = load_file(source)
+    del tensors["blocks.0.ffn.0.bias"]
+    save_file(tensors, source)
+    code, data, _ = mg("convert", str(source), "-o", str(tmp_path / "x.safetensors"))
+    assert code == 2 and "1 missing (blocks.0.ffn.0.bias)" in data["error"]
+    code, data, _ = mg("convert", str(source), "-o", str(source), "--overwrite")
+    assert code == 2 and "is the model itself" in data["error"]
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
 
 
 def test_refused_before_anything_is_read(mg, tmp_path):
