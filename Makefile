@@ -53,7 +53,7 @@ demo: $(READY) ## make a video and say where it is
 	@echo '  . .venv/bin/activate'
 	@echo '  mg doctor'
 
-test: $(READY_DEV) ## run the tests (CPU, about five minutes)
+test: $(READY_DEV) ## run the tests (CPU, about six minutes)
 	$(PYTEST) -n 2 -m "not slow"
 
 test-gpu: $(READY_DEV) ## what ships, on a GPU (under eight minutes on one H200)

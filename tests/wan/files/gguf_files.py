@@ -43,8 +43,12 @@ def write_gguf(path, tensors, formats, architecture="wan", facts=None):
         else:
             blocks, read[name] = pack(tensor, format, seed=i)
             writer.add_tensor(name, blocks, raw_dtype=GGMLQuantizationType[format])
+    finish(writer)
+    return read
+
+
+def finish(writer):
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    return read
